@@ -1,0 +1,2 @@
+//! asn-delivery
+fn main() {}

@@ -1,0 +1,2 @@
+//! asn-mailbox
+fn main() {}

@@ -1,0 +1,2 @@
+//! asn-relay
+fn main() {}

@@ -1,0 +1,2 @@
+//! flag-lookup
+fn main() {}

@@ -1,0 +1,2 @@
+//! plan-reconcile
+fn main() {}

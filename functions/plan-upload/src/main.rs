@@ -1,0 +1,2 @@
+//! plan-upload
+fn main() {}

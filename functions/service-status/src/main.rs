@@ -1,0 +1,2 @@
+//! service-status
+fn main() {}
