@@ -1,1 +1,13 @@
-//! placeholder
+//! Child Protection - Information Sharing: the rules, use cases and adapters that every function shares.
+//!
+//! | look in | for |
+//! |---|---|
+//! | [`domain`] | a business rule (cited as `R12`; all are in `RULES.md`) |
+//! | `usecase` | the order of steps |
+//! | `ports` | what a use case needs of the world |
+//! | `wire` | the shape of a message |
+//! | `aws` | the adapters for DynamoDB and SQS: the only place that names an AWS SDK type |
+//! | `lambda` | what functions share at the edge |
+
+pub mod domain;
+pub mod ports;

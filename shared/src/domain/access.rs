@@ -1,0 +1,260 @@
+//! A look-up that was made: who, when, from where, what was disclosed, and whom to tell.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    authority::AuthorityCode,
+    caller::{Organisation, Requester},
+    nhs_number::{ChildKey, NhsNumber},
+    plan::Plan,
+};
+
+/// Which search was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Interaction {
+    /// The plans.
+    CareTeam,
+    /// The history of accesses.
+    AuditEvent,
+    /// The flag.
+    Flag,
+}
+
+impl Interaction {
+    /// The FHIR resource type searched.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CareTeam => "CareTeam",
+            Self::AuditEvent => "AuditEvent",
+            Self::Flag => "Flag",
+        }
+    }
+}
+
+/// An authority that must be told, and what it needs to know its child by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owed {
+    /// Whom to tell.
+    pub authority: AuthorityCode,
+    /// The authority's own case ids of the plans seen.
+    pub local_ids: Vec<String>,
+}
+
+/// A look-up, as recorded before its answer leaves (R21).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Access {
+    /// The child looked up.
+    pub child: ChildKey,
+    /// Business id (R22).
+    pub id: Uuid,
+    /// When.
+    pub at: Timestamp,
+    /// Who asked.
+    pub requester: Requester,
+    /// On whose behalf.
+    pub organisation: Organisation,
+    /// Which search.
+    pub interaction: Interaction,
+    /// Whether the access raises notifications and shows in the history.
+    pub unscheduled: bool,
+    /// Keys of the plans disclosed, such as `CPP#E06000001`; empty where nothing is held.
+    pub disclosed: Vec<String>,
+    /// Whom to tell; empty for a silent access and where nothing is held (R24).
+    pub owed: Vec<Owed>,
+    /// The child's number, kept only where somebody must be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nhs_number: Option<NhsNumber>,
+    /// The caller's `TraceID`.
+    pub trace_id: Uuid,
+}
+
+/// Name space of the ids of accesses and notifications (UUID version 5, RFC 9562 section 5.5).
+const ACCESS_IDS: Uuid = Uuid::from_u128(0x6e0f_2d5c_41a3_4b8e_9c77_2f8d_5a1b_c0de);
+
+/// R22: the id of an access comes from who asked what with which request id, so that a retry is the same access.
+#[must_use]
+pub fn access_id(
+    request: Uuid,
+    requester: &Requester,
+    organisation: &Organisation,
+    interaction: Interaction,
+    child: &ChildKey,
+) -> Uuid {
+    let name = [&request.to_string(), &requester.identity(), &organisation.code, interaction.name(), child.as_str()]
+        .map(|part| format!("{}:{part}", part.len()))
+        .concat();
+    Uuid::new_v5(&ACCESS_IDS, name.as_bytes())
+}
+
+/// R24: one entry for each authority with a plan among those shown, with its case ids.
+#[must_use]
+pub fn owed_for<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Vec<Owed> {
+    let mut by_authority: BTreeMap<&AuthorityCode, Vec<String>> = BTreeMap::new();
+    for plan in plans {
+        let ids = by_authority.entry(&plan.authority).or_default();
+        if let Some(id) = plan.local_id.as_ref().filter(|id| !ids.contains(id)) {
+            ids.push(id.clone());
+        }
+    }
+    by_authority.into_iter().map(|(authority, local_ids)| Owed { authority: authority.clone(), local_ids }).collect()
+}
+
+impl Access {
+    /// What an answer would disclose that this record does not cover: `None` when all is covered, else the
+    /// record of the rest, with an id of its own. A retry that finds a plan uploaded since is such a case (R21, R22).
+    #[must_use]
+    pub fn uncovered(&self, now: &Self) -> Option<Self> {
+        let disclosed: Vec<_> = now.disclosed.iter().filter(|p| !self.disclosed.contains(p)).cloned().collect();
+        if disclosed.is_empty() {
+            return None;
+        }
+        let told = |o: &Owed| self.owed.iter().any(|t| t.authority == o.authority);
+        let id = Uuid::new_v5(&self.id, disclosed.join(",").as_bytes());
+        let owed = now.owed.iter().filter(|o| !told(o)).cloned().collect();
+        Some(Self { id, disclosed, owed, ..now.clone() })
+    }
+}
+
+/// How many accesses the history shows (R23).
+pub const HISTORY_LENGTH: usize = 25;
+/// Within this time of a listed access, the same person's earlier ones are not listed again (R23).
+pub const REPEAT_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+
+/// Builds the history (R23) from accesses given newest first.
+#[derive(Debug, Default)]
+pub struct History {
+    listed: Vec<Access>,
+    latest_of: BTreeMap<String, Timestamp>,
+}
+
+impl History {
+    /// Takes the next older access, and lists it unless it is a scheduled one, disclosed nothing or repeats a listed one.
+    pub fn push(&mut self, access: Access) {
+        if self.is_full() || !access.unscheduled || access.disclosed.is_empty() {
+            return;
+        }
+        let person = access.requester.identity();
+        if self.latest_of.get(&person).is_some_and(|listed| listed.duration_since(access.at) < REPEAT_WINDOW) {
+            return;
+        }
+        self.latest_of.insert(person, access.at);
+        self.listed.push(access);
+    }
+
+    /// Whether older accesses can add nothing.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.listed.len() == HISTORY_LENGTH
+    }
+
+    /// The accesses to show, newest first.
+    #[must_use]
+    pub fn into_listed(self) -> Vec<Access> {
+        self.listed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan;
+    use proptest::prelude::*;
+
+    use super::{super::nhs_number::ChildKeySecret, *};
+    use crate::domain::caller::Device;
+
+    fn access(who: &str, hours_ago: i64) -> Access {
+        let number = NhsNumber::parse("9990000018").expect("valid");
+        Access {
+            child: ChildKeySecret::new(&[1; 32]).expect("long enough").key_of(&number),
+            id: Uuid::from_u128(u128::from(hours_ago.unsigned_abs())),
+            at: "2026-11-22T12:00:00Z".parse::<Timestamp>().expect("valid") - hours_ago.hours(),
+            requester: Requester::Device(Device { asid: who.into(), responsible: "Sam Sample".into() }),
+            organisation: Organisation { code: "ZX001".into(), name: "Sample Hospital".into() },
+            interaction: Interaction::CareTeam,
+            unscheduled: true,
+            disclosed: vec!["CPP#E06000001".into()],
+            owed: vec![],
+            nhs_number: None,
+            trace_id: Uuid::nil(),
+        }
+    }
+
+    fn listed(accesses: impl IntoIterator<Item = Access>) -> Vec<Access> {
+        let mut history = History::default();
+        accesses.into_iter().for_each(|a| history.push(a));
+        history.into_listed()
+    }
+
+    #[test]
+    fn r23_a_repeat_within_24_hours_is_listed_once() {
+        let hours = |found: Vec<Access>| found.iter().map(|a| a.id.as_u128()).collect::<Vec<_>>();
+        assert_eq!(hours(listed([access("a", 1), access("a", 2), access("a", 24)])), [1]);
+        assert_eq!(hours(listed([access("a", 1), access("a", 25)])), [1, 25]);
+        assert_eq!(hours(listed([access("a", 1), access("b", 2)])), [1, 2]);
+    }
+
+    #[test]
+    fn r23_scheduled_and_empty_accesses_are_not_listed() {
+        let silent = Access { unscheduled: false, ..access("a", 1) };
+        let empty = Access { disclosed: vec![], ..access("b", 1) };
+        assert_eq!(listed([silent, empty]), []);
+    }
+
+    proptest! {
+        #[test]
+        fn r23_never_more_than_25_nor_two_of_one_person_within_a_day(who in proptest::collection::vec(0_u8..6, 0..200)) {
+            let found = listed(who.iter().enumerate().map(|(n, w)| access(&w.to_string(), i64::try_from(n).unwrap_or(0) * 3)));
+            prop_assert!(found.len() <= HISTORY_LENGTH);
+            for (n, a) in found.iter().enumerate() {
+                for b in &found[n + 1..] {
+                    prop_assert!(b.at < a.at);
+                    prop_assert!(a.requester != b.requester || a.at.duration_since(b.at) >= REPEAT_WINDOW);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn r22_ids_differ_with_every_part_and_only_then() {
+        let a = access("a", 1);
+        let id = |request, who: &Requester, org: &str, what| {
+            access_id(request, who, &Organisation { code: org.into(), name: "any".into() }, what, &a.child)
+        };
+        let first = id(Uuid::nil(), &a.requester, "ZX001", Interaction::CareTeam);
+        assert_eq!(first, id(Uuid::nil(), &a.requester, "ZX001", Interaction::CareTeam));
+        for other in [
+            id(Uuid::max(), &a.requester, "ZX001", Interaction::CareTeam),
+            id(Uuid::nil(), &access("b", 1).requester, "ZX001", Interaction::CareTeam),
+            id(Uuid::nil(), &a.requester, "ZX002", Interaction::CareTeam),
+            id(Uuid::nil(), &a.requester, "ZX001", Interaction::Flag),
+        ] {
+            assert_ne!(first, other);
+        }
+    }
+
+    #[test]
+    fn r21_r22_a_retry_that_would_disclose_more_is_recorded_and_told() {
+        let owed = |code: &str| Owed { authority: AuthorityCode::parse(code).expect("valid"), local_ids: vec![] };
+        let first = Access { owed: vec![owed("E06000001")], ..access("a", 1) };
+        assert_eq!(first.uncovered(&first), None);
+        let wider = Access {
+            disclosed: vec!["CPP#E06000001".into(), "LAC#E06000002".into()],
+            owed: vec![owed("E06000001"), owed("E06000002")],
+            ..first.clone()
+        };
+        let rest = first.uncovered(&wider).expect("a plan is new");
+        assert_eq!(
+            (rest.disclosed.as_slice(), rest.owed.as_slice()),
+            (&["LAC#E06000002".to_owned()][..], &[owed("E06000002")][..])
+        );
+        assert_ne!(rest.id, first.id);
+        assert_eq!(wider.uncovered(&first), None, "disclosing less needs no record");
+    }
+}

@@ -1,0 +1,11 @@
+//! The rules: pure values and functions. No I/O, no async, no clock.
+
+pub mod access;
+pub mod authority;
+pub mod caller;
+pub mod contact;
+pub mod nhs_number;
+pub mod notification;
+pub mod plan;
+pub mod record;
+pub mod upload;

@@ -1,0 +1,222 @@
+//! An upload file and its acknowledgement.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    authority::AuthorityCode,
+    contact::Contact,
+    plan::Plan,
+    record::{Problem, RawRecord, RecordCode},
+};
+
+/// The most records in one file, so that the answer comes within API Gateway's 29 seconds and 6 MB (R34).
+pub const MAX_RECORDS: usize = 20_000;
+/// The largest file once unpacked, in bytes (R34).
+pub const MAX_FILE_BYTES: usize = 32 * 1024 * 1024;
+
+/// What stands around the records of a file (R16).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// The authority's own number of the file, each higher than the one before it, from 1 (R12).
+    pub sequence: u64,
+    /// When the sender made the file.
+    pub created: Timestamp,
+    /// The telephone numbers to ring about these children.
+    pub contact: Contact,
+}
+
+/// A file whose envelope is in order; its records may still be anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadFile {
+    /// The envelope.
+    pub envelope: Envelope,
+    /// SHA-256 of the file's content and envelope, in hex: the same sequence with another digest is refused (R13).
+    pub digest: String,
+    /// The records, or what is wrong with a row that is none.
+    pub records: Vec<Result<RawRecord, RowProblem>>,
+}
+
+/// A row that could not be read as a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowProblem {
+    /// Its place in the file, from 1.
+    pub row: usize,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// CP-ISUploadFileResponse (R14). CPF05 needs the Personal Demographics Service and cannot arise yet;
+/// CPF06 waits for the first version of this API to be withdrawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum FileCode {
+    /// Corrupt or malformed: nothing was loaded.
+    Cpf01,
+    /// Every record was loaded.
+    Cpf02,
+    /// The valid records were loaded, the others rejected.
+    Cpf03,
+    /// No record was loaded.
+    Cpf04,
+}
+
+impl FileCode {
+    /// The code of a file that could be read (R14). A file without records has nothing left to load.
+    #[must_use]
+    pub const fn of(loaded: usize, rejected: usize) -> Self {
+        match (loaded, rejected) {
+            (_, 0) => Self::Cpf02,
+            (0, _) => Self::Cpf04,
+            _ => Self::Cpf03,
+        }
+    }
+}
+
+/// A record that was not loaded, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// Its place in the file, from 1.
+    pub row: usize,
+    /// The record code, that of the first problem.
+    pub code: RecordCode,
+    /// Every problem, at least one.
+    pub problems: Vec<Problem>,
+}
+
+impl Rejected {
+    /// A rejected record; `None` where there is no problem.
+    #[must_use]
+    pub fn new(row: usize, problems: Vec<Problem>) -> Option<Self> {
+        let code = problems.first()?.detail.code();
+        Some(Self { row, code, problems })
+    }
+}
+
+/// The answer to an upload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// The file code.
+    pub code: FileCode,
+    /// The file's sequence, −1 where it could not be read.
+    pub sequence: i64,
+    /// The uploading authority.
+    pub authority: AuthorityCode,
+    /// When the file was processed.
+    pub processed: Timestamp,
+    /// Records in the file, −1 where it could not be read.
+    pub records: i64,
+    /// How many were loaded.
+    pub loaded: usize,
+    /// A row for each record that was not (R15).
+    pub rejected: Vec<Rejected>,
+    /// For a malformed file, what is wrong with it and how to mend it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+impl Acknowledgement {
+    /// The acknowledgement of a file that could be read.
+    #[must_use]
+    pub fn of(
+        authority: AuthorityCode,
+        sequence: u64,
+        processed: Timestamp,
+        records: usize,
+        rejected: Vec<Rejected>,
+    ) -> Self {
+        let loaded = records - rejected.len();
+        let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        Self {
+            code: FileCode::of(loaded, rejected.len()),
+            sequence: signed(sequence),
+            authority,
+            processed,
+            records: signed(records as u64),
+            loaded,
+            rejected,
+            problem: None,
+        }
+    }
+
+    /// The acknowledgement of a file that could not be read (CPF01).
+    #[must_use]
+    pub fn malformed(authority: AuthorityCode, sequence: Option<u64>, processed: Timestamp, problem: String) -> Self {
+        Self {
+            code: FileCode::Cpf01,
+            sequence: sequence.and_then(|s| i64::try_from(s).ok()).unwrap_or(-1),
+            authority,
+            processed,
+            records: -1,
+            loaded: 0,
+            rejected: Vec::new(),
+            problem: Some(problem),
+        }
+    }
+}
+
+/// What an authority sees of a file in the list of its uploads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadSummary {
+    /// The file's sequence.
+    pub sequence: u64,
+    /// When its sender made it.
+    pub created: Timestamp,
+    /// When it was first received.
+    pub received: Timestamp,
+    /// Its code; absent while it is being processed, or where processing broke off: then send it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<FileCode>,
+    /// Records in it.
+    pub records: u64,
+    /// Records loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<u64>,
+    /// Digest of its content (R13).
+    pub digest: String,
+}
+
+/// What to do about a plan that could not be written because of what the register holds (R12).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// The register holds something newer: leave it.
+    Stale,
+    /// The held end or deletion waited for this start: make it count, then the start itself is stale.
+    Confirm(Box<Plan>),
+    /// An end or deletion of a plan never uploaded: keep it aside, unseen, in case its start is still to come.
+    Keep,
+    /// The same, but a later one is already kept.
+    UnknownPlan,
+    /// Try the write again: the register changed in between.
+    Again,
+}
+
+/// R12: what the register should hold is the state with the highest sequence, shown once any start has come.
+/// It does not depend on the order in which files arrive.
+#[must_use]
+pub fn resolve(held: Option<&Plan>, incoming: &Plan) -> Resolution {
+    let starts = incoming.known;
+    match held {
+        None if starts => Resolution::Again,
+        None => Resolution::Keep,
+        Some(held) if held.sequence <= incoming.sequence && !starts && !held.known => Resolution::Keep,
+        Some(held) if held.sequence <= incoming.sequence => Resolution::Again,
+        Some(held) if held.known => Resolution::Stale,
+        Some(held) if starts => Resolution::Confirm(Box::new(Plan { known: true, ..held.clone() })),
+        Some(_) => Resolution::UnknownPlan,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r14_file_codes() {
+        for (loaded, rejected, code) in
+            [(0, 0, FileCode::Cpf02), (3, 0, FileCode::Cpf02), (2, 1, FileCode::Cpf03), (0, 3, FileCode::Cpf04)]
+        {
+            assert_eq!(FileCode::of(loaded, rejected), code);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What use cases need of the world: one trait a capability, so that a signature says what a function may touch.
+
+use std::future::Future;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::domain::{
+    access::Access,
+    authority::{Authority, AuthorityCode},
+    contact::Contact,
+    nhs_number::ChildKey,
+    notification::{Delivered, Notification, State},
+    plan::{Plan, PlanId},
+    upload::{Acknowledgement, UploadSummary},
+};
+
+/// Why a port did not do its work. Carries no identifier of a child (R31).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{step}: {cause}")]
+pub struct PortError {
+    /// Which step failed, such as `plans.query`.
+    pub step: &'static str,
+    /// What the service said: an error code, never a message that might repeat the request.
+    pub cause: String,
+    /// Whether the same call may succeed later.
+    pub retryable: bool,
+}
+
+/// The outcome of a port's work.
+pub type PortResult<T> = Result<T, PortError>;
+
+/// The time.
+pub trait Clock: Send + Sync {
+    /// Now, to the millisecond.
+    fn now(&self) -> Timestamp;
+}
+
+/// A part of a list (R32).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// Where the rest begins; absent at the end.
+    pub next: Option<String>,
+}
+
+/// Which part of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRequest {
+    /// How many entries at the most, 1 to 1,000.
+    pub limit: usize,
+    /// `next` of the page before.
+    pub after: Option<String>,
+}
+
+/// Reads the plans of a child.
+pub trait PlanReader: Sync {
+    /// Every plan held under the key, visible or not, read consistently.
+    fn plans_of(&self, child: &ChildKey) -> impl Future<Output = PortResult<Vec<Plan>>> + Send;
+}
+
+/// On what a plan's write depends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guard {
+    /// Nothing held, or nothing newer.
+    NothingNewer,
+    /// A started plan held, and nothing newer.
+    StartedAndNothingNewer,
+    /// Still nothing held.
+    Absent,
+    /// What is held is still of this sequence, and still awaits its start.
+    StillAwaiting(u64),
+}
+
+/// Whether a plan was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanWrite {
+    /// It was.
+    Written,
+    /// The guard forbade it; what is held instead.
+    Refused(Option<Box<Plan>>),
+}
+
+/// Writes plans.
+pub trait PlanWriter: Sync {
+    /// Writes one plan if the guard allows it. Repeating the call changes nothing.
+    fn write_plan(
+        &self,
+        child: &ChildKey,
+        plan: &Plan,
+        guard: Guard,
+    ) -> impl Future<Output = PortResult<PlanWrite>> + Send;
+
+    /// Gives the plan the telephone numbers of upload `sequence`, unless it has later ones or is gone (R33).
+    fn write_contact(
+        &self,
+        child: &ChildKey,
+        plan: &PlanId,
+        contact: &Contact,
+        sequence: u64,
+    ) -> impl Future<Output = PortResult<()>> + Send;
+}
+
+/// Lists the plans of an authority.
+pub trait PlanRegister: Sync {
+    /// Plans held for an authority, withdrawn ones too, in an order of no meaning; each with its child's key.
+    fn plans_held(
+        &self,
+        authority: &AuthorityCode,
+        page: &PageRequest,
+    ) -> impl Future<Output = PortResult<Page<(ChildKey, Plan)>>> + Send;
+}
+
+/// How an upload stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Not seen before: now it is begun.
+    Begun,
+    /// Begun before, by a file of this digest, but not completed.
+    Unfinished {
+        /// Digest of the file that began it.
+        digest: String,
+    },
+    /// Completed.
+    Completed {
+        /// Digest of the completed file.
+        digest: String,
+        /// The answer that was given, byte for byte.
+        answer: Vec<u8>,
+    },
+}
+
+/// Keeps uploads and their answers.
+pub trait UploadLog: Sync {
+    /// Notes that a file is being processed, unless its sequence is known.
+    fn begin(
+        &self,
+        authority: &AuthorityCode,
+        upload: &UploadSummary,
+    ) -> impl Future<Output = PortResult<Standing>> + Send;
+
+    /// Keeps the answer. The first one kept stands: it is what is returned.
+    fn complete(
+        &self,
+        authority: &AuthorityCode,
+        acknowledgement: &Acknowledgement,
+        answer: &[u8],
+    ) -> impl Future<Output = PortResult<Vec<u8>>> + Send;
+
+    /// Makes these the authority's numbers unless a later upload gave others; returns those that count, with their sequence (R33).
+    fn advance_contact(
+        &self,
+        authority: &AuthorityCode,
+        contact: &Contact,
+        sequence: u64,
+    ) -> impl Future<Output = PortResult<(Contact, u64)>> + Send;
+}
+
+/// Reads uploads back.
+pub trait UploadReader: Sync {
+    /// An authority's uploads, the highest sequence first.
+    fn uploads(
+        &self,
+        authority: &AuthorityCode,
+        page: &PageRequest,
+    ) -> impl Future<Output = PortResult<Page<UploadSummary>>> + Send;
+
+    /// How one upload stands; `None` where its sequence is not known.
+    fn upload(
+        &self,
+        authority: &AuthorityCode,
+        sequence: u64,
+    ) -> impl Future<Output = PortResult<Option<Standing>>> + Send;
+}
+
+/// Records accesses.
+pub trait AccessLog: Sync {
+    /// Records an access in one write, the outbox included. An access of the same id is left as it is and returned.
+    fn record(&self, access: &Access) -> impl Future<Output = PortResult<Option<Access>>> + Send;
+}
+
+/// Reads accesses back.
+pub trait AccessHistory: Sync {
+    /// A child's accesses, newest first.
+    fn accesses_of(
+        &self,
+        child: &ChildKey,
+        page: &PageRequest,
+    ) -> impl Future<Output = PortResult<Page<Access>>> + Send;
+}
+
+/// The accesses for which notifications are still owed.
+pub trait Outbox: Sync {
+    /// Those recorded before a moment, oldest first.
+    fn owed_before(
+        &self,
+        moment: Timestamp,
+        page: &PageRequest,
+    ) -> impl Future<Output = PortResult<Page<Access>>> + Send;
+
+    /// Notes that the notifications of these accesses are on their way. Repeating it changes nothing.
+    fn settle(&self, accesses: &[(ChildKey, Uuid)]) -> impl Future<Output = PortResult<()>> + Send;
+}
+
+/// Takes notifications for delivery.
+pub trait NotificationQueue: Sync {
+    /// Sends them; answers for each, in the same order, whether the queue has it.
+    fn send(&self, notifications: &[Notification]) -> impl Future<Output = Vec<PortResult<()>>> + Send;
+}
+
+/// Handles messages that could not be delivered.
+pub trait FailedDeliveries: Sync {
+    /// Lets a message wait this many seconds (0 to 43,200) before it is tried again.
+    fn postpone(&self, receipt: &str, seconds: u32) -> impl Future<Output = PortResult<()>> + Send;
+
+    /// Puts a message into the dead-letter queue, with why.
+    fn set_aside(&self, body: &str, why: &SetAside) -> impl Future<Output = PortResult<()>> + Send;
+}
+
+/// Why a message was set aside. Nothing here identifies a child (R31).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// A stable code, such as `authority-unknown`.
+    pub reason: String,
+    /// The authority's code, or `unknown` where the message could not be read.
+    pub authority: String,
+    /// How often delivery was tried.
+    pub attempts: u32,
+    /// When it was given up.
+    pub failed_at: Timestamp,
+    /// X-Ray trace header of the message, to be kept.
+    pub trace: Option<String>,
+}
+
+/// An authority's mailbox, to deliver to.
+pub trait Mailbox: Sync {
+    /// Puts a notification there as unread. One of the same id is left as it is, and `false` returned.
+    fn deliver(&self, delivered: &Delivered) -> impl Future<Output = PortResult<bool>> + Send;
+}
+
+/// An authority's mailbox, to read.
+pub trait MailboxReader: Sync {
+    /// Notifications, oldest first; of one state, or all.
+    fn notifications(
+        &self,
+        authority: &AuthorityCode,
+        state: Option<State>,
+        page: &PageRequest,
+    ) -> impl Future<Output = PortResult<Page<Delivered>>> + Send;
+
+    /// Marks one as acknowledged. The first acknowledgement stands; `None` where there is no such notification.
+    fn acknowledge(
+        &self,
+        authority: &AuthorityCode,
+        id: Uuid,
+        at: Timestamp,
+    ) -> impl Future<Output = PortResult<Option<Delivered>>> + Send;
+}
+
+/// Knows the authorities.
+pub trait Directory: Sync {
+    /// The entry of an authority; `None` where it has none.
+    fn authority(&self, code: &AuthorityCode) -> impl Future<Output = PortResult<Option<Authority>>> + Send;
+}
