@@ -1,0 +1,66 @@
+# `make` lists what there is. Everything that is made lies under target/.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+PORT ?= 4566
+ARCH ?= arm64
+export SAM_CLI_TELEMETRY := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONPYCACHEPREFIX := $(CURDIR)/target/pycache
+
+# A virtual environment is named by the checksum of its requirements: made once, and again when they change.
+checksum = $(firstword $(shell cksum infra/local/$(1)))
+EMULATOR := target/venv/emulator-$(call checksum,requirements.txt)
+TOOLS := target/venv/tools-$(call checksum,requirements-tools.txt)
+PACKAGER := target/venv/packager-$(call checksum,requirements-build.txt)
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo "  With PORT=$(PORT) (demo), ARCH=$(ARCH)|x86_64 (build, deploy), PYTHON=$(PYTHON) (3.11 or later)"
+
+.PHONY: demo
+demo: $(EMULATOR)/ready ## The real system on this machine, and its story; up until Ctrl-C (DEMO_EXIT=1: ends by itself)
+	@exec $(EMULATOR)/bin/python infra/local/demo.py --port $(PORT)
+
+.PHONY: test
+test: $(EMULATOR)/ready $(TOOLS)/ready ## Every test, with the journeys through the release binaries on the emulator
+	@exec infra/local/test.sh $(EMULATOR) $(TOOLS)
+
+.PHONY: lint
+lint: $(TOOLS)/ready ## Formatting, clippy, the template's linters, Python syntax
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(TOOLS)/bin/cfn-lint template.yaml
+	$(TOOLS)/bin/sam validate --lint --region eu-west-2 --template template.yaml
+	$(TOOLS)/bin/python -W error -m compileall -q infra tests
+
+.PHONY: build
+build: $(PACKAGER)/ready ## The functions for AWS: target/lambda/NAME/bootstrap
+	@exec infra/local/build.sh $(PACKAGER) $(ARCH)
+
+.PHONY: deploy
+deploy: build $(TOOLS)/ready ## Build, then `sam deploy --guided` with your AWS profile
+	exec $(TOOLS)/bin/sam deploy --guided --capabilities CAPABILITY_IAM --parameter-overrides Architecture=$(ARCH)
+
+.PHONY: bench
+bench: ## The figures of the README, as a table and in target/bench.json
+	cargo build --release --locked --workspace --exclude cpis-tests
+	cargo bench --locked -p cpis-tests
+
+.PHONY: clean
+clean: ## Stop what is still running and remove target/
+	@if [ -x $(EMULATOR)/bin/python ]; then $(EMULATOR)/bin/python infra/local/stack.py down; fi
+	rm -rf target
+
+.PHONY: check
+check:
+	@infra/local/check.sh $(PYTHON)
+
+$(EMULATOR)/ready: | check
+	@infra/local/venv.sh $(PYTHON) $(@D) infra/local/requirements.txt
+$(TOOLS)/ready: | check
+	@infra/local/venv.sh $(PYTHON) $(@D) infra/local/requirements-tools.txt
+$(PACKAGER)/ready: | check
+	@infra/local/venv.sh $(PYTHON) $(@D) infra/local/requirements-build.txt

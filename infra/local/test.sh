@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Every test. The journeys and the API tester meet the release binaries on the emulator, deployed from template.yaml.
+# Usage: test.sh EMULATOR_VENV TOOLS_VENV
+#
+# Each profile is built by one cargo invocation for the whole workspace: with another selection of packages cargo would unify
+# other features and build the SDKs again.
+set -euo pipefail
+emulator=$1/bin/python tools=$2/bin
+local_dir=target/local-test
+output=target/test.log
+
+phase() {
+  local name=$1 began=$SECONDS
+  shift
+  printf '\n==> %s\n' "$name"
+  "$@" || {
+    printf '==> %s: FAILED after %d s\n' "$name" $((SECONDS - began)) >&2
+    exit 1
+  }
+  printf '==> %s: %d s\n' "$name" $((SECONDS - began))
+}
+
+build_tests() { cargo test --locked --workspace --no-run; }
+build_release() { cargo build --locked --release --workspace --exclude cpis-tests; }
+start_stack() { "$emulator" infra/local/stack.py up --port 0 --dir "$local_dir" --log-level TRACE; }
+stop_stack() { "$emulator" infra/local/stack.py down --dir "$local_dir"; }
+run_tests() { cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$output"; }
+run_api_tests() { tests/openapi.sh "$tools" "$CPIS_STACK"; }
+
+# The sum of all `test result` lines, in the words of cargo test.
+count_tests() {
+  awk '/^test result: / { for (i = 4; i <= NF; i++) if ($i ~ /^(passed|failed|ignored|measured);?$/ || ($i == "filtered")) n[substr($i, 1, 4)] += $(i - 1) }
+    END { printf "test result: %s. %d passed; %d failed; %d ignored; %d measured; %d filtered out\n",
+      n["fail"] ? "FAILED" : "ok", n["pass"], n["fail"], n["igno"], n["meas"], n["filt"] }' "$output"
+}
+
+finish() {
+  local status=$?
+  stop_stack >/dev/null || true
+  [ ! -f "$output" ] || { echo; count_tests; }
+  exit "$status"
+}
+
+mkdir -p target
+rm -f "$output"
+export CPIS_STACK=$PWD/$local_dir/stack.json CPIS_BINARIES=$PWD/target/release
+trap finish EXIT
+phase "Build the tests" build_tests
+phase "Build the release binaries" build_release
+phase "Start the stack" start_stack
+phase "Test" run_tests
+phase "Test the API against openapi.yaml" run_api_tests
