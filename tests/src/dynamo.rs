@@ -1,0 +1,187 @@
+//! DynamoDB in memory (dynoxide) on 127.0.0.1, with the project's five tables.
+
+use dynoxide::{
+    Database,
+    actions::{get_item::GetItemRequest, put_item::PutItemRequest, scan::ScanRequest},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+/// Names of the tables, each with the environment variable that tells a function about it.
+pub const TABLES: [(&str, &str); 5] = [
+    ("PLANS_TABLE", "plans"),
+    ("ACCESSES_TABLE", "accesses"),
+    ("UPLOADS_TABLE", "uploads"),
+    ("MAILBOX_TABLE", "mailbox"),
+    ("DIRECTORY_TABLE", "directory"),
+];
+
+/// A running DynamoDB; it stops when dropped.
+pub struct Dynamo {
+    /// Where it listens.
+    pub url: String,
+    /// The database behind it, for direct use.
+    pub db: Database,
+    server: JoinHandle<()>,
+}
+
+impl Dynamo {
+    /// Starts on a free port of 127.0.0.1 with the five tables, empty.
+    ///
+    /// # Panics
+    /// No port can be bound, or a table is refused.
+    pub async fn start() -> Self {
+        let db = Database::memory().unwrap_or_else(|e| panic!("database: {e}"));
+        for table in table_definitions() {
+            db.create_table(typed(table)).unwrap_or_else(|e| panic!("create table: {e}"));
+        }
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap_or_else(|e| panic!("bind: {e}"));
+        let url = listener.local_addr().map_or_else(|e| panic!("address: {e}"), |a| format!("http://{a}"));
+        let server = tokio::spawn(dynoxide::server::serve_on(listener, db.clone()));
+        Self { url, db, server }
+    }
+
+    /// Puts one item, in DynamoDB's own JSON (`{"la": {"S": "E06000001"}, …}`).
+    ///
+    /// # Panics
+    /// The item is refused.
+    pub fn put(&self, table: &str, item: &Value) {
+        let request: PutItemRequest = typed(json!({"TableName": table, "Item": item}));
+        self.db.put_item(request).unwrap_or_else(|e| panic!("put: {e}"));
+    }
+
+    /// Reads one item.
+    ///
+    /// # Panics
+    /// The key is refused.
+    #[must_use]
+    pub fn get(&self, table: &str, key: &Value) -> Option<Value> {
+        let request: GetItemRequest = typed(json!({"TableName": table, "Key": key, "ConsistentRead": true}));
+        let answer = self.db.get_item(request).unwrap_or_else(|e| panic!("get: {e}"));
+        answer.item.map(|item| untyped(&item))
+    }
+
+    /// Every item of a table, in an order that depends on the items alone.
+    ///
+    /// # Panics
+    /// The table does not exist.
+    #[must_use]
+    pub fn scan(&self, table: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut from = Value::Null;
+        loop {
+            let mut request = json!({"TableName": table, "ConsistentRead": true});
+            if !from.is_null() {
+                request["ExclusiveStartKey"] = from;
+            }
+            let page = self.db.scan(typed::<ScanRequest>(request)).unwrap_or_else(|e| panic!("scan: {e}"));
+            items.extend(page.items.iter().flatten().map(untyped));
+            match page.last_evaluated_key {
+                Some(key) => from = untyped(&key),
+                None => break,
+            }
+        }
+        items.sort_by_key(Value::to_string);
+        items
+    }
+
+    /// All records of a table's stream so far, as Lambda would pass them to a function.
+    ///
+    /// # Panics
+    /// The table has no stream.
+    #[must_use]
+    pub fn stream_records(&self, table: &str) -> Vec<Value> {
+        let streams = self.db.list_streams(typed(json!({"TableName": table}))).map(|s| untyped(&s));
+        let arn = streams.unwrap_or_else(|e| panic!("streams: {e}"))["Streams"][0]["StreamArn"].clone();
+        let stream = self.db.describe_stream(typed(json!({"StreamArn": arn}))).map(|s| untyped(&s));
+        let shard =
+            stream.unwrap_or_else(|e| panic!("stream: {e}"))["StreamDescription"]["Shards"][0]["ShardId"].clone();
+        let iterator = json!({"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"});
+        let iterator = self.db.get_shard_iterator(typed(iterator)).map(|s| untyped(&s));
+        let mut iterator = iterator.unwrap_or_else(|e| panic!("iterator: {e}"))["ShardIterator"].clone();
+        let mut records = Vec::new();
+        loop {
+            let page = self.db.get_records(typed(json!({"ShardIterator": iterator}))).map(|s| untyped(&s));
+            let page = page.unwrap_or_else(|e| panic!("records: {e}"));
+            let Some(found) = page["Records"].as_array().filter(|found| !found.is_empty()) else { return records };
+            records.extend(found.iter().cloned().map(|mut record| {
+                record["eventSourceARN"] = arn.clone();
+                record
+            }));
+            iterator = page["NextShardIterator"].clone();
+        }
+    }
+}
+
+impl Drop for Dynamo {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// The environment that tells a function about tables and queues.
+#[must_use]
+pub fn function_environment(endpoint: &str, sqs: &crate::sqs::Sqs) -> Vec<(String, String)> {
+    let mut env: Vec<(String, String)> =
+        TABLES.iter().map(|(variable, table)| ((*variable).to_owned(), (*table).to_owned())).collect();
+    let mut set = |name: &str, value: String| env.push((name.to_owned(), value));
+    set("AWS_ENDPOINT_URL", endpoint.to_owned());
+    set("ASN_QUEUE_URL", sqs.queue_url("asn"));
+    set("ASN_DLQ_URL", sqs.queue_url("asn-dlq"));
+    set("CHILD_KEY_SECRET", "a secret of the tests, 32 bytes or more".to_owned());
+    set("DELIVERY_BACKOFF_SECONDS", "30".to_owned());
+    env
+}
+
+fn typed<T: DeserializeOwned>(request: Value) -> T {
+    serde_json::from_value(request).unwrap_or_else(|e| panic!("request: {e}"))
+}
+
+fn untyped<T: serde::Serialize>(answer: &T) -> Value {
+    serde_json::to_value(answer).unwrap_or_else(|e| panic!("answer: {e}"))
+}
+
+/// The tables, as `CreateTable` wants them.
+fn table_definitions() -> [Value; 5] {
+    [
+        table("plans", ("child", "plan"), &[], &[("by-authority", "la", "child")]),
+        table(
+            "accesses",
+            ("child", "id"),
+            &[("by-time", "at")],
+            &[("by-organisation", "organisationCode", "at"), ("outbox", "outbox", "at")],
+        ),
+        table("uploads", ("la", "sequence"), &[], &[]),
+        table("mailbox", ("la", "id"), &[("by-time", "at"), ("by-state", "state_at")], &[]),
+        table("directory", ("kind", "code"), &[], &[]),
+    ]
+}
+
+fn table(name: &str, key: (&str, &str), local: &[(&str, &str)], global: &[(&str, &str, &str)]) -> Value {
+    let keys = |hash: &str, range: &str| json!([{"AttributeName": hash, "KeyType": "HASH"}, {"AttributeName": range, "KeyType": "RANGE"}]);
+    let index = |name: &str, hash: &str, range: &str| json!({"IndexName": name, "KeySchema": keys(hash, range), "Projection": {"ProjectionType": "ALL"}});
+    let mut names: Vec<&str> = vec![key.0, key.1];
+    names.extend(local.iter().map(|(_, range)| range));
+    names.extend(global.iter().flat_map(|(_, hash, range)| [hash, range]));
+    names.sort_unstable();
+    names.dedup();
+    let kind = |attribute: &str| if attribute == "sequence" { "N" } else { "S" };
+    let attributes: Vec<Value> = names.iter().map(|n| json!({"AttributeName": n, "AttributeType": kind(n)})).collect();
+    let mut table = json!({
+        "TableName": name,
+        "KeySchema": keys(key.0, key.1),
+        "AttributeDefinitions": attributes,
+        "BillingMode": "PAY_PER_REQUEST",
+    });
+    if !local.is_empty() {
+        table["LocalSecondaryIndexes"] = local.iter().map(|(n, range)| index(n, key.0, range)).collect();
+    }
+    if !global.is_empty() {
+        table["GlobalSecondaryIndexes"] = global.iter().map(|(n, hash, range)| index(n, hash, range)).collect();
+    }
+    if name == "accesses" {
+        table["StreamSpecification"] = json!({"StreamEnabled": true, "StreamViewType": "NEW_IMAGE"});
+    }
+    table
+}

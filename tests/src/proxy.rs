@@ -1,0 +1,212 @@
+//! A proxy in front of DynamoDB and SQS that counts calls and can, at the n-th, kill the caller or answer with a fault,
+//! before the call is passed on or after it has taken effect. So a real binary is broken at any of its awaits with no
+//! switch inside it.
+
+use crate::runtime_api::{Killer, serve_on};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, HeaderValue, Response, StatusCode},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+/// When a fault strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// The call never reaches the service.
+    Before,
+    /// The call has taken effect, its answer is not passed on.
+    After,
+}
+
+/// What strikes.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// SIGKILL of the calling function.
+    Kill(Killer),
+    /// 400 `ProvisionedThroughputExceededException` from DynamoDB, `RequestThrottled` from SQS.
+    Throttle,
+    /// 500 `InternalServerError`.
+    ServerError,
+    /// The connection is cut with no answer.
+    Drop,
+}
+
+/// A fault armed for one call.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Which call, counted from 1 since the proxy started or was last reset.
+    pub call: usize,
+    /// Before or after it takes effect.
+    pub when: When,
+    /// What happens.
+    pub fault: Fault,
+}
+
+#[derive(Default)]
+struct Journal {
+    calls: Vec<String>,
+    plans: Vec<Plan>,
+    fired: usize,
+}
+
+struct Shared {
+    dynamo: String,
+    sqs: String,
+    client: reqwest::Client,
+    journal: Mutex<Journal>,
+}
+
+impl Shared {
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The running proxy; it stops when dropped.
+pub struct Proxy {
+    /// Where functions are to send their calls (`AWS_ENDPOINT_URL`).
+    pub url: String,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Starts on a free port of 127.0.0.1, in front of these two services.
+    ///
+    /// # Panics
+    /// No port can be bound.
+    pub async fn start(dynamo: &str, sqs: &str) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap_or_else(|e| panic!("bind: {e}"));
+        let url = listener.local_addr().map_or_else(|e| panic!("address: {e}"), |a| format!("http://{a}"));
+        let shared = Arc::new(Shared {
+            dynamo: dynamo.to_owned(),
+            sqs: sqs.to_owned(),
+            client: reqwest::Client::new(),
+            journal: Mutex::default(),
+        });
+        let routes =
+            Router::new().fallback(pass).layer(DefaultBodyLimit::max(16 << 20)).with_state(Arc::clone(&shared));
+        Self { url, shared, server: tokio::spawn(serve_on(listener, routes)) }
+    }
+
+    /// Arms one more fault.
+    pub fn arm(&self, plan: Plan) {
+        self.shared.journal().plans.push(plan);
+    }
+
+    /// Disarms every fault and starts counting from 1 again.
+    pub fn reset(&self) {
+        *self.shared.journal() = Journal::default();
+    }
+
+    /// How many armed faults have struck.
+    #[must_use]
+    pub fn fired(&self) -> usize {
+        self.shared.journal().fired
+    }
+
+    /// The operations called, in order, such as `Query` or `SendMessage`.
+    #[must_use]
+    pub fn calls(&self) -> Vec<String> {
+        self.shared.journal().calls.clone()
+    }
+
+    /// How often each operation was called.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for call in self.calls() {
+            *counts.entry(call).or_default() += 1;
+        }
+        counts
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn pass(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let sqs = target.starts_with("AmazonSQS.");
+    let plan = note_call(&shared, &target);
+    if let Some(Plan { when: When::Before, fault, .. }) = &plan {
+        return strike(fault, sqs).await;
+    }
+    let upstream = if sqs { &shared.sqs } else { &shared.dynamo };
+    let answer = forward(&shared.client, upstream, headers, body).await;
+    match (plan, answer) {
+        (Some(plan), _) => strike(&plan.fault, sqs).await,
+        (None, Ok(answer)) => answer,
+        (None, Err(e)) => panic!("the service behind the proxy is gone: {e}"),
+    }
+}
+
+/// Counts the call and takes out the plan, if any, that is armed for it.
+fn note_call(shared: &Shared, target: &str) -> Option<Plan> {
+    let mut journal = shared.journal();
+    journal.calls.push(target.rsplit('.').next().unwrap_or_default().to_owned());
+    let call = journal.calls.len();
+    let armed = journal.plans.iter().position(|plan| plan.call == call)?;
+    journal.fired += 1;
+    Some(journal.plans.swap_remove(armed))
+}
+
+async fn forward(
+    client: &reqwest::Client,
+    upstream: &str,
+    mut headers: HeaderMap,
+    body: Bytes,
+) -> reqwest::Result<Response<Body>> {
+    for hop in ["host", "content-length", "connection", "transfer-encoding"] {
+        headers.remove(hop);
+    }
+    let answer = client.post(upstream).headers(headers).body(body).send().await?;
+    let mut passed = Response::new(Body::empty());
+    *passed.status_mut() = answer.status();
+    for (name, value) in answer.headers() {
+        if name != "content-length" && name != "transfer-encoding" && name != "connection" {
+            passed.headers_mut().insert(name, value.clone());
+        }
+    }
+    *passed.body_mut() = Body::from(answer.bytes().await?);
+    Ok(passed)
+}
+
+async fn strike(fault: &Fault, sqs: bool) -> Response<Body> {
+    match fault {
+        Fault::Kill(killer) => {
+            killer.kill().await;
+            cut()
+        }
+        Fault::Drop => cut(),
+        Fault::Throttle if sqs => refusal(StatusCode::BAD_REQUEST, "com.amazonaws.sqs#RequestThrottled"),
+        Fault::Throttle => {
+            refusal(StatusCode::BAD_REQUEST, "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException")
+        }
+        Fault::ServerError => {
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, "com.amazonaws.dynamodb.v20120810#InternalServerError")
+        }
+    }
+}
+
+fn refusal(status: StatusCode, kind: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!(r#"{{"__type":"{kind}","message":"injected"}}"#)));
+    *response.status_mut() = status;
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/x-amz-json-1.0"));
+    response
+}
+
+/// A response whose body breaks at once: the server cuts the connection before a byte of it is sent.
+fn cut() -> Response<Body> {
+    let broken = futures_util::stream::once(std::future::ready(Err::<Bytes, _>(std::io::Error::other("cut"))));
+    Response::new(Body::from_stream(broken))
+}

@@ -1,0 +1,407 @@
+//! SQS in memory, by its JSON protocol: what the functions and the operator's CLI call, with visibility time-outs, native
+//! redrive and MD5 sums. Time is the queue's own and moves only when a test moves it.
+
+use crate::runtime_api::serve_on;
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, StatusCode, header},
+    response::IntoResponse,
+};
+use serde_json::{Map, Value, json};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use uuid::Uuid;
+
+/// Most entries in a batch.
+const BATCH: usize = 10;
+/// Most bytes of a message or of a batch: 1 MiB.
+const MOST_BYTES: usize = 1 << 20;
+/// Milliseconds since 1970 at which every queue's time starts: 2026-01-01T00:00:00Z.
+const START_MS: u64 = 1_767_225_600_000;
+
+/// One message, as sent.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The queue's own id.
+    pub id: String,
+    /// Body.
+    pub body: String,
+    /// Attributes, as the protocol has them: `{"name": {"DataType": …, "StringValue": …}}`.
+    pub attributes: Map<String, Value>,
+    /// How often it was received.
+    pub receives: u32,
+    /// Handle of its latest receipt.
+    pub receipt: String,
+    sent_ms: u64,
+    first_received_ms: u64,
+    visible_ms: u64,
+}
+
+struct Queue {
+    visibility_ms: u64,
+    redrive: Option<(String, u32)>,
+    next: u64,
+    messages: BTreeMap<u64, Message>,
+    sent: usize,
+}
+
+#[derive(Default)]
+struct Store {
+    now_ms: u64,
+    queues: BTreeMap<String, Queue>,
+}
+
+/// What the service answers a call that it refuses: error type and message.
+type Refusal = (&'static str, String);
+
+/// The running service; it stops when dropped.
+pub struct Sqs {
+    /// Where it listens.
+    pub url: String,
+    store: Arc<Mutex<Store>>,
+    server: JoinHandle<()>,
+}
+
+impl Sqs {
+    /// Starts on a free port of 127.0.0.1 with the queues `asn` (visibility 180 s, five receives, then `asn-dlq`) and
+    /// `asn-dlq`.
+    ///
+    /// # Panics
+    /// No port can be bound.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap_or_else(|e| panic!("bind: {e}"));
+        let url = listener.local_addr().map_or_else(|e| panic!("address: {e}"), |a| format!("http://{a}"));
+        let queue = |redrive| Queue { visibility_ms: 180_000, redrive, next: 0, messages: BTreeMap::new(), sent: 0 };
+        let queues = [("asn", Some(("asn-dlq".to_owned(), 5))), ("asn-dlq", None)]
+            .map(|(name, redrive)| (name.to_owned(), queue(redrive)));
+        let store = Arc::new(Mutex::new(Store { now_ms: START_MS, queues: queues.into() }));
+        let routes =
+            Router::new().fallback(handle).layer(DefaultBodyLimit::max(2 << 20)).with_state(Arc::clone(&store));
+        Self { url, store, server: tokio::spawn(serve_on(listener, routes)) }
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        lock(&self.store)
+    }
+
+    /// The URL of a queue.
+    #[must_use]
+    pub fn queue_url(&self, name: &str) -> String {
+        format!("{}/000000000000/{name}", self.url)
+    }
+
+    /// Everything in a queue, visible or not, oldest first.
+    #[must_use]
+    pub fn messages(&self, name: &str) -> Vec<Message> {
+        self.store().queues.get(name).map(|q| q.messages.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// How many messages were ever put into a queue.
+    #[must_use]
+    pub fn sent(&self, name: &str) -> usize {
+        self.store().queues.get(name).map_or(0, |q| q.sent)
+    }
+
+    /// Moves the queues' time forward, which ends visibility time-outs and delays.
+    pub fn advance(&self, seconds: u64) {
+        self.store().now_ms += seconds * 1000;
+    }
+
+    /// Receives up to ten messages, as an event source mapping does.
+    #[must_use]
+    pub fn receive(&self, name: &str) -> Vec<Message> {
+        self.store().receive(name, BATCH, None).unwrap_or_default()
+    }
+
+    /// Deletes messages by their latest receipt, as an event source mapping does with those that succeeded.
+    pub fn delete<'a>(&self, name: &str, receipts: impl IntoIterator<Item = &'a str>) {
+        let mut store = self.store();
+        for receipt in receipts {
+            // Deleting what is gone succeeds, as it does on AWS.
+            let _ = store.delete(name, receipt);
+        }
+    }
+
+    /// Puts a message into a queue.
+    pub fn send(&self, name: &str, body: &str, attributes: Map<String, Value>) {
+        let entry = json!({"MessageBody": body, "MessageAttributes": attributes});
+        if let Err((kind, why)) = self.store().send(name, &entry) {
+            panic!("send: {kind}: {why}");
+        }
+    }
+}
+
+impl Drop for Sqs {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store {
+    fn queue(&mut self, name: &str) -> Result<&mut Queue, Refusal> {
+        self.queues.get_mut(name).ok_or_else(|| ("QueueDoesNotExist", format!("no queue {name}")))
+    }
+
+    fn send(&mut self, name: &str, entry: &Value) -> Result<Value, Refusal> {
+        let now = self.now_ms;
+        let body = entry["MessageBody"].as_str().unwrap_or_default().to_owned();
+        if body.is_empty() || body.len() > MOST_BYTES {
+            return Err(("InvalidParameterValue", format!("a body of {} bytes", body.len())));
+        }
+        let attributes = entry["MessageAttributes"].as_object().cloned().unwrap_or_default();
+        let id = Uuid::new_v4().to_string();
+        let mut answer = json!({"MessageId": id, "MD5OfMessageBody": md5_of(body.as_bytes())});
+        if !attributes.is_empty() {
+            answer["MD5OfMessageAttributes"] = md5_of_attributes(&attributes).into();
+        }
+        let delay = entry["DelaySeconds"].as_u64().unwrap_or(0) * 1000;
+        let message = Message {
+            id,
+            body,
+            attributes,
+            receives: 0,
+            receipt: String::new(),
+            sent_ms: now,
+            first_received_ms: now,
+            visible_ms: now + delay,
+        };
+        self.queue(name)?.push(message);
+        Ok(answer)
+    }
+
+    fn receive(&mut self, name: &str, most: usize, visibility: Option<u64>) -> Result<Vec<Message>, Refusal> {
+        let now = self.now_ms;
+        let queue = self.queue(name)?;
+        let hidden_until = now + visibility.map_or(queue.visibility_ms, |seconds| seconds * 1000);
+        let visible: Vec<u64> =
+            queue.messages.iter().filter(|(_, m)| m.visible_ms <= now).map(|(at, _)| *at).take(most).collect();
+        let mut received = Vec::new();
+        let mut dead = Vec::new();
+        for at in visible {
+            let Some(message) = queue.messages.get_mut(&at) else { continue };
+            if queue.redrive.as_ref().is_some_and(|(_, most)| message.receives >= *most) {
+                dead.extend(queue.messages.remove(&at));
+                continue;
+            }
+            if message.receives == 0 {
+                message.first_received_ms = now;
+            }
+            message.receives += 1;
+            message.visible_ms = hidden_until;
+            message.receipt = format!("{at}#{}", Uuid::new_v4());
+            received.push(message.clone());
+        }
+        if let Some((dlq, _)) = queue.redrive.clone() {
+            let dlq = self.queue(&dlq)?;
+            dead.into_iter().for_each(|message| dlq.push(message));
+        }
+        Ok(received)
+    }
+
+    fn delete(&mut self, name: &str, receipt: &str) -> Result<(), Refusal> {
+        let at = position(receipt)?;
+        self.queue(name)?.messages.remove(&at);
+        Ok(())
+    }
+
+    fn change_visibility(&mut self, name: &str, entry: &Value) -> Result<(), Refusal> {
+        let at = position(entry["ReceiptHandle"].as_str().unwrap_or_default())?;
+        let visible = self.now_ms + entry["VisibilityTimeout"].as_u64().unwrap_or(0) * 1000;
+        match self.queue(name)?.messages.get_mut(&at) {
+            Some(message) => message.visible_ms = visible,
+            None => return Err(("MessageNotInflight", "no such message".to_owned())),
+        }
+        Ok(())
+    }
+
+    fn attributes(&mut self, name: &str) -> Result<Value, Refusal> {
+        let now = self.now_ms;
+        let queue = self.queue(name)?;
+        let visible = queue.messages.values().filter(|m| m.visible_ms <= now).count();
+        Ok(json!({"Attributes": {
+            "QueueArn": arn(name),
+            "ApproximateNumberOfMessages": visible.to_string(),
+            "ApproximateNumberOfMessagesNotVisible": (queue.messages.len() - visible).to_string(),
+            "ApproximateNumberOfMessagesDelayed": "0",
+            "VisibilityTimeout": (queue.visibility_ms / 1000).to_string(),
+        }}))
+    }
+
+    fn batch(
+        &mut self,
+        request: &Value,
+        mut act: impl FnMut(&mut Self, &Value) -> Result<Value, Refusal>,
+    ) -> Result<Value, Refusal> {
+        let entries = request["Entries"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if entries.is_empty() {
+            return Err(("EmptyBatchRequest", "no entries".to_owned()));
+        }
+        if entries.len() > BATCH {
+            return Err(("TooManyEntriesInBatchRequest", format!("{} entries", entries.len())));
+        }
+        let bytes: usize = entries.iter().map(|e| e["MessageBody"].as_str().map_or(0, str::len)).sum();
+        if bytes > MOST_BYTES {
+            return Err(("BatchRequestTooLong", format!("{bytes} bytes")));
+        }
+        let (mut successful, mut failed) = (Vec::new(), Vec::new());
+        for entry in entries {
+            match act(self, entry) {
+                Ok(mut answer) => {
+                    answer["Id"] = entry["Id"].clone();
+                    successful.push(answer);
+                }
+                Err((code, why)) => {
+                    failed.push(json!({"Id": entry["Id"].clone(), "Code": code, "Message": why, "SenderFault": true}))
+                }
+            }
+        }
+        Ok(json!({"Successful": successful, "Failed": failed}))
+    }
+
+    fn act(&mut self, operation: &str, request: &Value) -> Result<Value, Refusal> {
+        let url = request["QueueUrl"].as_str().unwrap_or_default();
+        let name = url.rsplit('/').next().unwrap_or_default().to_owned();
+        let name = name.as_str();
+        match operation {
+            "SendMessage" => self.send(name, request),
+            "SendMessageBatch" => self.batch(request, |store, entry| store.send(name, entry)),
+            "ReceiveMessage" => {
+                let most = request["MaxNumberOfMessages"].as_u64().unwrap_or(1).clamp(1, BATCH as u64);
+                let received = self.receive(name, most as usize, request["VisibilityTimeout"].as_u64())?;
+                Ok(json!({"Messages": received.iter().map(Message::received).collect::<Vec<_>>()}))
+            }
+            "DeleteMessage" => {
+                self.delete(name, request["ReceiptHandle"].as_str().unwrap_or_default()).map(|()| json!({}))
+            }
+            "DeleteMessageBatch" => self.batch(request, |store, entry| {
+                store.delete(name, entry["ReceiptHandle"].as_str().unwrap_or_default()).map(|()| json!({}))
+            }),
+            "ChangeMessageVisibility" => self.change_visibility(name, request).map(|()| json!({})),
+            "ChangeMessageVisibilityBatch" => {
+                self.batch(request, |store, entry| store.change_visibility(name, entry).map(|()| json!({})))
+            }
+            "GetQueueAttributes" => self.attributes(name),
+            "GetQueueUrl" => Ok(json!({"QueueUrl": request["QueueName"]})),
+            other => Err(("UnsupportedOperation", format!("no operation {other}"))),
+        }
+    }
+}
+
+impl Queue {
+    fn push(&mut self, message: Message) {
+        self.messages.insert(self.next, message);
+        self.next += 1;
+        self.sent += 1;
+    }
+}
+
+impl Message {
+    /// The message as `ReceiveMessage` returns it.
+    fn received(&self) -> Value {
+        let mut message = json!({
+            "MessageId": self.id,
+            "ReceiptHandle": self.receipt,
+            "Body": self.body,
+            "MD5OfBody": md5_of(self.body.as_bytes()),
+            "Attributes": self.system_attributes(),
+        });
+        if !self.attributes.is_empty() {
+            message["MessageAttributes"] = self.attributes.clone().into();
+            message["MD5OfMessageAttributes"] = md5_of_attributes(&self.attributes).into();
+        }
+        message
+    }
+
+    fn system_attributes(&self) -> Value {
+        json!({
+            "ApproximateReceiveCount": self.receives.to_string(),
+            "SentTimestamp": self.sent_ms.to_string(),
+            "ApproximateFirstReceiveTimestamp": self.first_received_ms.to_string(),
+            "SenderId": "AIDATEST",
+        })
+    }
+
+    /// The message as a record of the event that Lambda makes of it.
+    #[must_use]
+    pub fn record(&self, queue: &str) -> Value {
+        let attributes: Map<String, Value> = self
+            .attributes
+            .iter()
+            .map(|(name, value)| {
+                let value = json!({
+                    "dataType": value["DataType"],
+                    "stringValue": value["StringValue"],
+                    "binaryValue": value["BinaryValue"],
+                    "stringListValues": [],
+                    "binaryListValues": [],
+                });
+                (name.clone(), value)
+            })
+            .collect();
+        json!({
+            "messageId": self.id,
+            "receiptHandle": self.receipt,
+            "body": self.body,
+            "attributes": self.system_attributes(),
+            "messageAttributes": attributes,
+            "md5OfBody": md5_of(self.body.as_bytes()),
+            "eventSource": "aws:sqs",
+            "eventSourceARN": arn(queue),
+            "awsRegion": "eu-west-2",
+        })
+    }
+}
+
+fn arn(queue: &str) -> String {
+    format!("arn:aws:sqs:eu-west-2:000000000000:{queue}")
+}
+
+fn position(receipt: &str) -> Result<u64, Refusal> {
+    let number = receipt.split('#').next().and_then(|n| n.parse().ok());
+    number.ok_or_else(|| ("ReceiptHandleIsInvalid", format!("not a receipt: {receipt}")))
+}
+
+fn md5_of(bytes: &[u8]) -> String {
+    format!("{:x}", md5::compute(bytes))
+}
+
+/// MD5 over string attributes in order of name: length and bytes of name and type, 1 for "string", length and bytes of value.
+fn md5_of_attributes(attributes: &Map<String, Value>) -> String {
+    let sorted: BTreeMap<_, _> = attributes.iter().collect();
+    let mut bytes = Vec::new();
+    for (name, value) in sorted {
+        let field = |bytes: &mut Vec<u8>, text: &str| {
+            bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        };
+        field(&mut bytes, name);
+        field(&mut bytes, value["DataType"].as_str().unwrap_or_default());
+        bytes.push(1);
+        field(&mut bytes, value["StringValue"].as_str().unwrap_or_default());
+    }
+    md5_of(&bytes)
+}
+
+async fn handle(State(store): State<Arc<Mutex<Store>>>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
+    let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let operation = target.strip_prefix("AmazonSQS.").unwrap_or_default();
+    let request = serde_json::from_slice(&body).unwrap_or_default();
+    let answer = lock(&store).act(operation, &request);
+    let kind = [(header::CONTENT_TYPE, "application/x-amz-json-1.0")];
+    match answer {
+        Ok(answer) => (StatusCode::OK, kind, answer.to_string()),
+        Err((code, why)) => {
+            let body = json!({"__type": format!("com.amazonaws.sqs#{code}"), "message": why});
+            (StatusCode::BAD_REQUEST, kind, body.to_string())
+        }
+    }
+}
