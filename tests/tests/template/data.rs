@@ -1,0 +1,290 @@
+//! Tables, the stream of accesses, keys, logs, parameters, outputs and what each function is given.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::model::{Findings, Template, attribute_of, brief, items, members, number, text};
+
+/// Table, key, indexes. An attribute is a string unless it says `:N`.
+const TABLES: [(&str, &str, &[&str]); 5] = [
+    (
+        "AccessesTable",
+        "child id",
+        &["local by-time: child at", "by-organisation: organisationCode at", "outbox: outbox at"],
+    ),
+    ("DirectoryTable", "kind code", &[]),
+    ("MailboxTable", "la id", &["local by-state: la state_at", "local by-time: la at"]),
+    ("PlansTable", "child plan", &["by-authority: la child"]),
+    ("UploadsTable", "la sequence:N", &[]),
+];
+
+/// Environment variables and what they refer to.
+type Variables = &'static [(&'static str, &'static str)];
+
+/// Function, time limit in seconds, environment.
+const FUNCTIONS: [(&str, i64, Variables); 8] = [
+    (
+        "asn-delivery",
+        20,
+        &[
+            ("ASN_DLQ_URL", "AsnDeadLetterQueue"),
+            ("ASN_QUEUE_URL", "AsnQueue"),
+            ("DELIVERY_BACKOFF_SECONDS", "DeliveryBackoffSeconds"),
+            ("DIRECTORY_TABLE", "DirectoryTable"),
+            ("MAILBOX_TABLE", "MailboxTable"),
+        ],
+    ),
+    ("asn-mailbox", 10, &[("MAILBOX_TABLE", "MailboxTable")]),
+    ("asn-relay", 30, &[("ACCESSES_TABLE", "AccessesTable"), ("ASN_QUEUE_URL", "AsnQueue")]),
+    ("authorizer", 5, &[("JWKS_URL", "JwksUrl"), ("TOKEN_AUDIENCE", "TokenAudience"), ("TOKEN_ISSUER", "TokenIssuer")]),
+    (
+        "flag-lookup",
+        5,
+        &[
+            ("ACCESSES_TABLE", "AccessesTable"),
+            ("CHILD_KEY_SECRET", "{{resolve:secretsmanager:${ChildKeySecret}}}"),
+            ("PLANS_TABLE", "PlansTable"),
+        ],
+    ),
+    ("plan-reconcile", 10, &[("PLANS_TABLE", "PlansTable"), ("UPLOADS_TABLE", "UploadsTable")]),
+    (
+        "plan-upload",
+        29,
+        &[
+            ("CHILD_KEY_SECRET", "{{resolve:secretsmanager:${ChildKeySecret}}}"),
+            ("DIRECTORY_TABLE", "DirectoryTable"),
+            ("PLANS_TABLE", "PlansTable"),
+            ("UPLOADS_TABLE", "UploadsTable"),
+        ],
+    ),
+    ("service-status", 5, &[("DIRECTORY_TABLE", "DirectoryTable")]),
+];
+
+const OUTPUTS: [&str; 8] = [
+    "ApiUrl",
+    "PlansTable",
+    "AccessesTable",
+    "UploadsTable",
+    "MailboxTable",
+    "DirectoryTable",
+    "AsnQueueUrl",
+    "AsnDlqUrl",
+];
+
+/// Tables have their keys and indexes, and nothing in them can be read, lost or dropped by accident.
+pub fn tables(template: &Template, findings: &mut Findings) {
+    let shapes: Vec<_> =
+        template.of_type("AWS::DynamoDB::Table").into_iter().map(|(id, table)| shape(id, table)).collect();
+    let wanted = TABLES
+        .map(|(id, key, indexes)| (id.to_owned(), key.to_owned(), indexes.iter().map(|i| (*i).to_owned()).collect()));
+    findings.same("tables", shapes, wanted.to_vec());
+    for (id, table) in template.of_type("AWS::DynamoDB::Table") {
+        let property = |pointer| template.property(id, pointer);
+        retained(id, table, findings);
+        findings.expect(property("BillingMode") == "PAY_PER_REQUEST", format!("{id} is not on demand"));
+        findings
+            .expect(property("DeletionProtectionEnabled") == true, format!("{id} is not protected against deletion"));
+        let restorable = property("PointInTimeRecoverySpecification/PointInTimeRecoveryEnabled") == true;
+        findings.expect(restorable, format!("{id} has no point-in-time recovery"));
+        let encryption =
+            json!({"SSEEnabled": true, "SSEType": "KMS", "KMSMasterKeyId": {"Fn::GetAtt": ["DataKey", "Arn"]}});
+        findings.same(&format!("{id} encryption"), property("SSESpecification"), &encryption);
+        let defined: BTreeSet<_> =
+            items(property("AttributeDefinitions")).iter().map(|a| text(&a["AttributeName"])).collect();
+        let used: BTreeSet<_> = key_schemas(&table["Properties"])
+            .flat_map(|s| items(s).into_iter().map(|k| text(&k["AttributeName"])))
+            .collect();
+        findings.same(&format!("{id} attributes"), defined, used);
+    }
+}
+
+fn indexes(properties: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    [("local ", "LocalSecondaryIndexes"), ("", "GlobalSecondaryIndexes")]
+        .into_iter()
+        .flat_map(move |(kind, list)| items(&properties[list]).into_iter().map(move |index| (kind, index)))
+}
+
+fn key_schemas(properties: &Value) -> impl Iterator<Item = &Value> {
+    std::iter::once(&properties["KeySchema"]).chain(indexes(properties).map(|(_, index)| &index["KeySchema"]))
+}
+
+fn shape(id: &str, table: &Value) -> (String, String, Vec<String>) {
+    let properties = &table["Properties"];
+    let attribute = |name: &Value| {
+        let number = items(&properties["AttributeDefinitions"])
+            .iter()
+            .any(|a| a["AttributeName"] == *name && a["AttributeType"] == "N");
+        format!("{}{}", text(name), if number { ":N" } else { "" })
+    };
+    let keys =
+        |schema: &Value| items(schema).iter().map(|k| attribute(&k["AttributeName"])).collect::<Vec<_>>().join(" ");
+    let index = |(kind, index): (&str, &Value)| {
+        let whole = if index["Projection"]["ProjectionType"] == "ALL" { "" } else { " (in part)" };
+        format!("{kind}{}: {}{whole}", text(&index["IndexName"]), keys(&index["KeySchema"]))
+    };
+    let mut found: Vec<_> = indexes(properties).map(index).collect();
+    found.sort_by_key(|name| (!name.starts_with("local"), name.clone()));
+    (id.to_owned(), keys(&properties["KeySchema"]), found)
+}
+
+fn retained(id: &str, resource: &Value, findings: &mut Findings) {
+    for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
+        findings.expect(resource[policy] == "Retain", format!("{id} is not retained ({policy})"));
+    }
+}
+
+/// The key rotates and the secret does not; both are retained.
+pub fn keys(template: &Template, findings: &mut Findings) {
+    for id in ["DataKey", "ChildKeySecret"] {
+        retained(id, &template.0["Resources"][id], findings);
+    }
+    findings.expect(template.property("DataKey", "EnableKeyRotation") == true, "DataKey does not rotate");
+    findings.expect(
+        template.property("ChildKeySecret", "KmsKeyId") == &json!({"Fn::GetAtt": ["DataKey", "Arn"]}),
+        "ChildKeySecret has another key",
+    );
+    findings.expect(
+        template.property("ChildKeySecret", "SecretString").is_null(),
+        "ChildKeySecret is written in the template",
+    );
+    let length = template.property("ChildKeySecret", "GenerateSecretString/PasswordLength").as_i64();
+    findings.expect(length >= Some(43), "ChildKeySecret has fewer than 256 bits");
+    let rotation = template.of_type("AWS::SecretsManager::RotationSchedule");
+    findings.expect(rotation.is_empty(), "rotating ChildKeySecret orphans every record");
+}
+
+/// New accesses that owe a notification reach asn-relay; what it cannot relay is set down and swept up.
+pub fn stream(template: &Template, findings: &mut Findings) {
+    findings.same(
+        "stream of accesses",
+        text(template.property("AccessesTable", "StreamSpecification/StreamViewType")),
+        "NEW_IMAGE",
+    );
+    let sources = template.events("DynamoDB");
+    findings.expect(
+        sources.len() == 1 && sources[0].0 == "asn-relay",
+        "the stream is not read by asn-relay, and by it alone",
+    );
+    for (_, source) in sources {
+        findings.same("stream", brief(&source["Stream"]), "AccessesTable.StreamArn".to_owned());
+        findings.same("stream starts at", text(&source["StartingPosition"]), "TRIM_HORIZON");
+        let patterns: Vec<Value> = items(&source["FilterCriteria"]["Filters"])
+            .iter()
+            .map(|f| text(&f["Pattern"]).parse().unwrap_or_default())
+            .collect();
+        let owed = json!({"eventName": ["INSERT"], "dynamodb": {"NewImage": {"outbox": {"S": [{"exists": true}]}}}});
+        findings.same("stream filter", patterns, vec![owed]);
+        findings.expect(
+            source["FunctionResponseTypes"] == json!(["ReportBatchItemFailures"]),
+            "one bad record fails its whole batch",
+        );
+        findings.expect(source["BisectBatchOnFunctionError"] == true, "a failed batch is not halved");
+        findings.expect(
+            (0..=100).contains(&source["MaximumRetryAttempts"].as_i64().unwrap_or(-1)),
+            "a bad record blocks its shard",
+        );
+        findings.expect(
+            (60..=3600).contains(&source["MaximumRecordAgeInSeconds"].as_i64().unwrap_or(-1)),
+            "an old record blocks its shard",
+        );
+        let aside = attribute_of(&source["DestinationConfig"]["OnFailure"]["Destination"], "Arn");
+        findings.expect(aside == Some("RelayDeadLetterQueue"), "a failed record leaves no trace");
+    }
+    let sweeps: Vec<_> = template
+        .events("Schedule")
+        .into_iter()
+        .map(|(f, e)| (f, text(&e["Schedule"]), e["Enabled"] == false))
+        .collect();
+    findings.same("sweep", sweeps, vec![("asn-relay", "rate(1 minute)", false)]);
+}
+
+/// Functions are packaged, limited, traced and given just what their code asks for.
+pub fn functions(template: &Template, findings: &mut Findings) {
+    let mut found = template.functions();
+    found.sort_by_key(|f| f.name);
+    findings.same(
+        "functions",
+        found.iter().map(|f| f.name).collect(),
+        FUNCTIONS.iter().map(|f| f.0).collect::<Vec<_>>(),
+    );
+    for (function, (name, limit, environment)) in found.iter().zip(FUNCTIONS) {
+        findings.same("package", text(&function.properties["CodeUri"]), &format!("target/lambda/{name}/"));
+        findings.same("name", brief(&function.properties["FunctionName"]), format!("${{AWS::StackName}}-{name}"));
+        findings.same(&format!("{name} time limit"), function.properties["Timeout"].as_i64(), Some(limit));
+        findings.expect(
+            function.properties["MemorySize"].as_i64() >= Some(256),
+            format!("{name} has too little CPU for TLS"),
+        );
+        let given: Vec<_> =
+            members(&function.properties["Environment"]["Variables"]).map(|(k, v)| (k.to_owned(), brief(v))).collect();
+        let wanted: Vec<_> = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        findings.same(&format!("{name} environment"), given, wanted);
+        let secret = environment.iter().any(|(key, _)| *key == "CHILD_KEY_SECRET");
+        let encrypted = attribute_of(&function.properties["KmsKeyArn"], "Arn") == Some("DataKey");
+        findings.expect(
+            encrypted || !secret,
+            format!("{name} has a secret in an environment that our key does not encrypt"),
+        );
+    }
+    let globals = &template.0["Globals"]["Function"];
+    findings.same("tracing", text(&globals["Tracing"]), "Active");
+    findings.same("runtime", (text(&globals["Runtime"]), text(&globals["Handler"])), ("provided.al2023", "bootstrap"));
+    let common: Vec<_> = members(&globals["Environment"]["Variables"]).map(|(k, v)| (k, brief(v))).collect();
+    let wanted =
+        [("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true"), ("LOG_LEVEL", "LogLevel")].map(|(k, v)| (k, v.to_owned()));
+    findings.same("environment of all", common, wanted.to_vec());
+}
+
+/// Every function logs JSON to a log group of its own; every log group is encrypted and forgets in time.
+pub fn logs(template: &Template, findings: &mut Findings) {
+    for function in template.functions() {
+        let config = &function.properties["LoggingConfig"];
+        findings.same(&format!("{} log format", function.name), text(&config["LogFormat"]), "JSON");
+        let name = brief(template.property(text(&config["LogGroup"]["Ref"]), "LogGroupName"));
+        findings.same("log group", name, format!("/aws/lambda/{}", brief(&function.properties["FunctionName"])));
+        // Lambda's own filter reads a level in each line; metrics have none, and would be dropped.
+        findings.same(&format!("{} filter", function.name), text(&config["ApplicationLogLevel"]), "TRACE");
+    }
+    for (id, _) in template.of_type("AWS::Logs::LogGroup") {
+        findings.expect(
+            brief(template.property(id, "RetentionInDays")) == "LogRetentionDays",
+            format!("{id} has no retention"),
+        );
+        findings.expect(
+            brief(template.property(id, "KmsKeyId")) == "DataKey.Arn",
+            format!("{id} is not encrypted with our key"),
+        );
+    }
+}
+
+/// Whoever deploys is told what each parameter is, and cannot give it a value that makes no sense.
+pub fn parameters(template: &Template, findings: &mut Findings) {
+    for (id, parameter) in members(&template.0["Parameters"]) {
+        let has = |key: &str| !parameter[key].is_null();
+        findings.expect(text(&parameter["Description"]).len() > 20, format!("{id} is not described"));
+        let bounded = match text(&parameter["Type"]) {
+            "Number" => has("AllowedValues") || has("MinValue") && has("MaxValue"),
+            _ => has("AllowedValues") || has("AllowedPattern") && has("ConstraintDescription"),
+        };
+        findings.expect(bounded, format!("{id} may be anything"));
+    }
+    let groups = &template.0["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"];
+    let mut shown: Vec<_> = items(groups).iter().flat_map(|g| items(&g["Parameters"]).into_iter().map(text)).collect();
+    shown.sort_unstable();
+    findings.same("parameters in groups", shown, members(&template.0["Parameters"]).map(|(id, _)| id).collect());
+    let default = |id: &str| brief(&template.0["Parameters"][id]["Default"]);
+    let wanted = [("StageName", "v1"), ("Architecture", "arm64"), ("DeliveryBackoffSeconds", "60")];
+    for (id, value) in wanted {
+        findings.same(id, default(id), value.to_owned());
+    }
+    let slowest = number(template, &json!({"Ref": "DeliveryBackoffSeconds"})).map(|base| base * 8);
+    findings.expect(slowest <= Some(43_200), "the fourth wait is longer than the 12 hours that SQS can hide a message");
+}
+
+/// What clients and the operator's CLI read.
+pub fn outputs(template: &Template, findings: &mut Findings) {
+    for name in OUTPUTS {
+        findings.expect(!template.0["Outputs"][name]["Value"].is_null(), format!("no output {name}"));
+    }
+}
