@@ -1,0 +1,76 @@
+//! The envelope: from texts to values (R16).
+
+use jiff::Timestamp;
+
+use super::Malformed;
+use crate::domain::{contact::Contact, upload::Envelope};
+
+/// The highest sequence: the largest whole number that every JSON reader keeps exactly.
+const MAX_SEQUENCE: u64 = 1 << 53;
+
+/// The parts of an envelope as they came, absent where empty.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) sequence: Option<String>,
+    pub(super) created: Option<String>,
+    pub(super) count: Option<String>,
+    pub(super) emergency_duty_team_phone: Option<String>,
+    pub(super) office_hours_phone: Option<String>,
+}
+
+impl Parts {
+    /// The sequence, where it can be read.
+    pub(super) fn sequence(&self) -> Option<u64> {
+        let sequence = whole(self.sequence.as_deref()?)?;
+        (1..=MAX_SEQUENCE).contains(&sequence).then_some(sequence)
+    }
+
+    /// The envelope and the declared number of records; `count_name` is what the sender calls that number.
+    pub(super) fn check(&self, count_name: &str) -> Result<(Envelope, usize), Malformed> {
+        let sequence = self.sequence().ok_or_else(|| {
+            refusal("sequence", self.sequence.as_ref(), "a whole number from 1 to 2^53, higher than the file before")
+        })?;
+        self.check_rest(sequence, count_name).map_err(|e| e.with_sequence(Some(sequence)))
+    }
+
+    fn check_rest(&self, sequence: u64, count_name: &str) -> Result<(Envelope, usize), Malformed> {
+        let created = self.created.as_deref().and_then(|t| t.trim().parse::<Timestamp>().ok()).ok_or_else(|| {
+            let expected = "the time at which the file was made, with its zone, as 2026-01-31T08:30:00Z or \
+                            2026-07-31T08:30:00+01:00 (in a query, + is written %2B)";
+            refusal("created", self.created.as_ref(), expected)
+        })?;
+        let count = self.count.as_deref().and_then(whole).and_then(|n| usize::try_from(n).ok());
+        let count =
+            count.ok_or_else(|| refusal(count_name, self.count.as_ref(), "the number of records in the file"))?;
+        let emergency = phone("emergencyDutyTeamPhone", self.emergency_duty_team_phone.as_ref())?;
+        let emergency_duty_team_phone =
+            emergency.ok_or_else(|| refusal("emergencyDutyTeamPhone", None, "the number that is answered at night"))?;
+        let office_hours_phone = phone("officeHoursPhone", self.office_hours_phone.as_ref())?;
+        let contact = Contact { emergency_duty_team_phone, office_hours_phone };
+        Ok((Envelope { sequence, created, contact }, count))
+    }
+}
+
+fn whole(text: &str) -> Option<u64> {
+    // `parse` alone would take a leading plus sign.
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// R33: 5 to 30 digits, spaces and `+ ( ) -`, at least 5 of them digits. Anything else could not be dialled.
+fn phone(name: &str, text: Option<&String>) -> Result<Option<String>, Malformed> {
+    let Some(text) = text else { return Ok(None) };
+    let plausible = text.chars().all(|c| c.is_ascii_digit() || " +()-".contains(c))
+        && (5..=30).contains(&text.len())
+        && !text.starts_with(' ')
+        && text.bytes().filter(u8::is_ascii_digit).count() >= 5;
+    if plausible {
+        return Ok(Some(text.trim_end().to_owned()));
+    }
+    let expected = "a telephone number of 5 to 30 digits, spaces and + ( ) -, such as 020 7946 0001 (in a query, + is written %2B)";
+    Err(refusal(name, Some(text), expected))
+}
+
+fn refusal(name: &str, found: Option<&String>, expected: &str) -> Malformed {
+    let found = if found.is_none() { "is missing from the envelope" } else { "in the envelope cannot be read" };
+    Malformed::file(format!("{name} {found}: give {expected}"))
+}
