@@ -99,7 +99,7 @@ fn alarms(template: &Template) -> Vec<(&str, &Value)> {
 }
 
 /// Every alarm watches a metric that exists, with a statistic that says something about it.
-pub fn metrics(template: &Template, findings: &mut Findings) {
+pub(crate) fn metrics(template: &Template, findings: &mut Findings) {
     for (id, alarm) in alarms(template) {
         let metric = Metric::of_alarm(alarm);
         if let Some(wrong) = metric.wrong(template) {
@@ -116,7 +116,7 @@ pub fn metrics(template: &Template, findings: &mut Findings) {
 }
 
 /// Every alarm can fire, for want of data too where data never fail to come, and somebody hears it.
-pub fn fire(template: &Template, findings: &mut Findings) {
+pub(crate) fn fire(template: &Template, findings: &mut Findings) {
     for (id, alarm) in alarms(template) {
         let metric = Metric::of_alarm(alarm);
         findings.expect(alarm["ComparisonOperator"] == "GreaterThanThreshold", format!("{id} fires when all is well"));
@@ -180,7 +180,7 @@ fn heard(template: &Template, findings: &mut Findings) {
 }
 
 /// There is an alarm for each way in which a notification, an answer or the service can fail.
-pub fn coverage(template: &Template, findings: &mut Findings) {
+pub(crate) fn coverage(template: &Template, findings: &mut Findings) {
     let dead = dead_letter_queues(template);
     let mut wanted = vec![];
     for (queue, _) in template.of_type("AWS::SQS::Queue") {
@@ -209,7 +209,7 @@ pub fn coverage(template: &Template, findings: &mut Findings) {
 }
 
 /// The dashboard is JSON, shows every alarm, and plots only metrics that exist.
-pub fn dashboard(template: &Template, findings: &mut Findings) {
+pub(crate) fn dashboard(template: &Template, findings: &mut Findings) {
     let body = text(&template.property("Dashboard", "DashboardBody")["Fn::Sub"]);
     let Ok(board) = body.parse::<Value>() else {
         return findings.expect(false, "the dashboard is not JSON");

@@ -60,7 +60,7 @@ const ISSUE_TYPES: [&str; 9] =
     ["login", "forbidden", "not-found", "too-long", "throttled", "transient", "timeout", "invalid", "exception"];
 
 /// The routes are those of the contract; only `_ping` and `_status` are open.
-pub fn routes(template: &Template, findings: &mut Findings) {
+pub(crate) fn routes(template: &Template, findings: &mut Findings) {
     let events = template.events("Api");
     let route = |(function, event): &(&'_ str, &'_ Value)| {
         (
@@ -83,7 +83,7 @@ pub fn routes(template: &Template, findings: &mut Findings) {
 }
 
 /// Whoever is not exempt is checked by our authorizer, again after a minute at the latest.
-pub fn authorizer(template: &Template, findings: &mut Findings) {
+pub(crate) fn authorizer(template: &Template, findings: &mut Findings) {
     let auth = template.property("Api", "Auth");
     let authorizer = &auth["Authorizers"][text(&auth["DefaultAuthorizer"])];
     findings.expect(
@@ -96,7 +96,7 @@ pub fn authorizer(template: &Template, findings: &mut Findings) {
 }
 
 /// Requests are limited, and compressed bodies arrive as bytes.
-pub fn limits(template: &Template, findings: &mut Findings) {
+pub(crate) fn limits(template: &Template, findings: &mut Findings) {
     let settings = items(template.property("Api", "MethodSettings"));
     findings.expect(settings.len() == 1, "some methods have settings of their own");
     for setting in settings {
@@ -111,7 +111,7 @@ pub fn limits(template: &Template, findings: &mut Findings) {
 }
 
 /// Nothing that holds a query, which may hold an NHS number, is written down by the gateway.
-pub fn privacy(template: &Template, findings: &mut Findings) {
+pub(crate) fn privacy(template: &Template, findings: &mut Findings) {
     let format = text(template.property("Api", "AccessLogSetting/Format"));
     findings
         .expect(format.parse::<Value>().is_ok_and(|line| line["event"] == "api.request"), "the access log is not JSON");
@@ -129,7 +129,7 @@ pub fn privacy(template: &Template, findings: &mut Findings) {
 }
 
 /// What the gateway refuses by itself is an OperationOutcome, and says when to come back.
-pub fn answers(template: &Template, findings: &mut Findings) {
+pub(crate) fn answers(template: &Template, findings: &mut Findings) {
     let answers = template.property("Api", "GatewayResponses");
     let found: Vec<_> = members(answers).map(|(name, answer)| (name, answer["StatusCode"].as_i64())).collect();
     findings.same("answers of the gateway", found, ANSWERS.to_vec());

@@ -73,7 +73,7 @@ const OUTPUTS: [&str; 8] = [
 ];
 
 /// Tables have their keys and indexes, and nothing in them can be read, lost or dropped by accident.
-pub fn tables(template: &Template, findings: &mut Findings) {
+pub(crate) fn tables(template: &Template, findings: &mut Findings) {
     let shapes: Vec<_> =
         template.of_type("AWS::DynamoDB::Table").into_iter().map(|(id, table)| shape(id, table)).collect();
     let wanted = TABLES
@@ -135,7 +135,7 @@ fn retained(id: &str, resource: &Value, findings: &mut Findings) {
 }
 
 /// The key rotates and the secret does not; both are retained.
-pub fn keys(template: &Template, findings: &mut Findings) {
+pub(crate) fn keys(template: &Template, findings: &mut Findings) {
     for id in ["DataKey", "ChildKeySecret"] {
         retained(id, &template.0["Resources"][id], findings);
     }
@@ -155,7 +155,7 @@ pub fn keys(template: &Template, findings: &mut Findings) {
 }
 
 /// New accesses that owe a notification reach asn-relay; what it cannot relay is set down and swept up.
-pub fn stream(template: &Template, findings: &mut Findings) {
+pub(crate) fn stream(template: &Template, findings: &mut Findings) {
     findings.same(
         "stream of accesses",
         text(template.property("AccessesTable", "StreamSpecification/StreamViewType")),
@@ -200,7 +200,7 @@ pub fn stream(template: &Template, findings: &mut Findings) {
 }
 
 /// Functions are packaged, limited, traced and given just what their code asks for.
-pub fn functions(template: &Template, findings: &mut Findings) {
+pub(crate) fn functions(template: &Template, findings: &mut Findings) {
     let mut found = template.functions();
     found.sort_by_key(|f| f.name);
     findings.same(
@@ -237,7 +237,7 @@ pub fn functions(template: &Template, findings: &mut Findings) {
 }
 
 /// Every function logs JSON to a log group of its own; every log group is encrypted and forgets in time.
-pub fn logs(template: &Template, findings: &mut Findings) {
+pub(crate) fn logs(template: &Template, findings: &mut Findings) {
     for function in template.functions() {
         let config = &function.properties["LoggingConfig"];
         findings.same(&format!("{} log format", function.name), text(&config["LogFormat"]), "JSON");
@@ -259,7 +259,7 @@ pub fn logs(template: &Template, findings: &mut Findings) {
 }
 
 /// Whoever deploys is told what each parameter is, and cannot give it a value that makes no sense.
-pub fn parameters(template: &Template, findings: &mut Findings) {
+pub(crate) fn parameters(template: &Template, findings: &mut Findings) {
     for (id, parameter) in members(&template.0["Parameters"]) {
         let has = |key: &str| !parameter[key].is_null();
         findings.expect(text(&parameter["Description"]).len() > 20, format!("{id} is not described"));
@@ -283,7 +283,7 @@ pub fn parameters(template: &Template, findings: &mut Findings) {
 }
 
 /// What clients and the operator's CLI read.
-pub fn outputs(template: &Template, findings: &mut Findings) {
+pub(crate) fn outputs(template: &Template, findings: &mut Findings) {
     for name in OUTPUTS {
         findings.expect(!template.0["Outputs"][name]["Value"].is_null(), format!("no output {name}"));
     }

@@ -4,52 +4,52 @@ use serde_json::{Value, json};
 use serde_yaml_ng::Value as Yaml;
 
 /// The parsed template.
-pub struct Template(pub Value);
+pub(crate) struct Template(pub(crate) Value);
 
 /// A function by the name under which its code is packaged (`plan-upload`).
-pub struct Function<'a> {
-    pub name: &'a str,
-    pub id: &'a str,
-    pub properties: &'a Value,
+pub(crate) struct Function<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) properties: &'a Value,
 }
 
 /// What a check found, one line each; none if all is well.
 #[derive(Default)]
-pub struct Findings(pub Vec<String>);
+pub(crate) struct Findings(pub(crate) Vec<String>);
 
 impl Findings {
     /// Notes what should be so and is not.
-    pub fn expect(&mut self, so: bool, what: impl Into<String>) {
+    pub(crate) fn expect(&mut self, so: bool, what: impl Into<String>) {
         if !so {
             self.0.push(what.into());
         }
     }
 
     /// Notes a difference.
-    pub fn same<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, found: T, wanted: T) {
+    pub(crate) fn same<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, found: T, wanted: T) {
         self.expect(found == wanted, format!("{what}: {found:?}, which should be {wanted:?}"));
     }
 }
 
 impl Template {
     /// The template that is deployed.
-    pub fn load() -> Self {
+    pub(crate) fn load() -> Self {
         let text = include_str!("../../../template.yaml");
         Self(to_json(serde_yaml_ng::from_str(text).expect("template.yaml is YAML")))
     }
 
     /// Resources of a type: logical id and body.
-    pub fn of_type(&self, kind: &str) -> Vec<(&str, &Value)> {
+    pub(crate) fn of_type(&self, kind: &str) -> Vec<(&str, &Value)> {
         members(&self.0["Resources"]).filter(|(_, body)| body["Type"] == kind).collect()
     }
 
     /// A property of a resource by JSON pointer; `Null` if there is none.
-    pub fn property(&self, id: &str, pointer: &str) -> &Value {
+    pub(crate) fn property(&self, id: &str, pointer: &str) -> &Value {
         self.0["Resources"][id].pointer(&format!("/Properties/{pointer}")).unwrap_or(&Value::Null)
     }
 
     /// All functions.
-    pub fn functions(&self) -> Vec<Function<'_>> {
+    pub(crate) fn functions(&self) -> Vec<Function<'_>> {
         self.of_type("AWS::Serverless::Function")
             .into_iter()
             .map(|(id, body)| Function { name: package(body), id, properties: &body["Properties"] })
@@ -57,14 +57,14 @@ impl Template {
     }
 
     /// The events of a type: the name of the function and the properties of the event.
-    pub fn events(&self, kind: &str) -> Vec<(&str, &Value)> {
+    pub(crate) fn events(&self, kind: &str) -> Vec<(&str, &Value)> {
         let all =
             self.functions().into_iter().flat_map(|f| members(&f.properties["Events"]).map(move |(_, e)| (f.name, e)));
         all.filter(|(_, event)| event["Type"] == kind).map(|(name, event)| (name, &event["Properties"])).collect()
     }
 
     /// Whether the name can be referred to: a resource, a parameter or a pseudo parameter.
-    pub fn defines(&self, name: &str) -> bool {
+    pub(crate) fn defines(&self, name: &str) -> bool {
         !self.0["Resources"][name].is_null() || !self.0["Parameters"][name].is_null() || name.starts_with("AWS::")
     }
 }
@@ -75,12 +75,12 @@ fn package(function: &Value) -> &str {
 }
 
 /// The members of an object.
-pub fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
+pub(crate) fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
     value.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value))
 }
 
 /// The items of an array, or the one value that stands where an array may.
-pub fn items(value: &Value) -> Vec<&Value> {
+pub(crate) fn items(value: &Value) -> Vec<&Value> {
     match value {
         Value::Null => vec![],
         Value::Array(items) => items.iter().collect(),
@@ -89,17 +89,17 @@ pub fn items(value: &Value) -> Vec<&Value> {
 }
 
 /// A string; empty if it is anything else.
-pub fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
 /// A whole number; of a parameter, what it may be at most.
-pub fn number(template: &Template, value: &Value) -> Option<i64> {
+pub(crate) fn number(template: &Template, value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| template.0["Parameters"][text(&value["Ref"])]["MaxValue"].as_i64())
 }
 
 /// What a value refers to: `X` for `!Ref X`, `X.Arn` for `!GetAtt X.Arn`, else its text.
-pub fn brief(value: &Value) -> String {
+pub(crate) fn brief(value: &Value) -> String {
     match (&value["Ref"], &value["Fn::GetAtt"], &value["Fn::Sub"]) {
         (Value::String(name), ..) => name.clone(),
         (_, Value::Array(path), _) => path.iter().map(text).collect::<Vec<_>>().join("."),
@@ -109,7 +109,7 @@ pub fn brief(value: &Value) -> String {
 }
 
 /// The logical id of `!GetAtt <id>.<attribute>`.
-pub fn attribute_of<'a>(value: &'a Value, attribute: &str) -> Option<&'a str> {
+pub(crate) fn attribute_of<'a>(value: &'a Value, attribute: &str) -> Option<&'a str> {
     let path = &value["Fn::GetAtt"];
     (path[1] == attribute).then(|| text(&path[0]))
 }

@@ -3,15 +3,15 @@
 use serde_json::{Value, json};
 
 /// One change: where, and what is put there (`Null` takes it away).
-pub struct Mutation {
-    pub check: &'static str,
-    pub pointer: &'static str,
+pub(crate) struct Mutation {
+    pub(crate) check: &'static str,
+    pub(crate) pointer: &'static str,
     value: Value,
 }
 
 impl Mutation {
     /// The template with the change; panics if there is nothing to change, or if it changes nothing.
-    pub fn applied_to(&self, whole: &Value) -> Value {
+    pub(crate) fn applied_to(&self, whole: &Value) -> Value {
         let mut broken = whole.clone();
         let (parent, key) = self.pointer.rsplit_once('/').expect("a pointer into the template");
         let key = key.replace("~1", "/");
@@ -38,7 +38,7 @@ fn allow(action: &str, resource: Value) -> Value {
 
 /// Every mutation.
 #[rustfmt::skip]
-pub fn all() -> Vec<Mutation> {
+pub(crate) fn all() -> Vec<Mutation> {
     let gone = || Value::Null;
     [
         ("tables", "/Resources/PlansTable/Properties/SSESpecification", gone()),

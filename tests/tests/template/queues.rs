@@ -10,7 +10,7 @@ use crate::model::{Findings, Template, attribute_of, brief, items, members, text
 const RETENTION: (i64, i64) = (345_600, 1_209_600);
 
 /// The queues that others name as the place for what failed.
-pub fn dead_letter_queues(template: &Template) -> BTreeSet<&str> {
+pub(crate) fn dead_letter_queues(template: &Template) -> BTreeSet<&str> {
     let redriven = template
         .of_type("AWS::SQS::Queue")
         .into_iter()
@@ -27,7 +27,7 @@ fn retention(template: &Template, queue: &str) -> i64 {
 }
 
 /// Every queue has a dead-letter queue, which keeps for longer and has an alarm; all are encrypted.
-pub fn dead_letters(template: &Template, findings: &mut Findings) {
+pub(crate) fn dead_letters(template: &Template, findings: &mut Findings) {
     let dead = dead_letter_queues(template);
     for (id, _) in template.of_type("AWS::SQS::Queue") {
         findings.expect(
@@ -69,7 +69,7 @@ fn has_alarm(template: &Template, queue: &str) -> bool {
 }
 
 /// Every queue is consumed; a message stays hidden for six times as long as its consumer may take; one bad message fails alone.
-pub fn consumers(template: &Template, findings: &mut Findings) {
+pub(crate) fn consumers(template: &Template, findings: &mut Findings) {
     let dead = dead_letter_queues(template);
     let events = template.events("SQS");
     for (id, _) in template.of_type("AWS::SQS::Queue").into_iter().filter(|(id, _)| !dead.contains(id)) {

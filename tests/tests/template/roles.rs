@@ -99,7 +99,7 @@ const MANAGED: [(&str, &str, &str); 1] = [(
 )];
 
 /// Each function has a role of its own that allows exactly what the table says, and that nothing else can assume.
-pub fn roles(template: &Template, findings: &mut Findings) {
+pub(crate) fn roles(template: &Template, findings: &mut Findings) {
     let mut owners = BTreeMap::new();
     let allowed: BTreeMap<_, _> = ALLOWED.into_iter().collect();
     for function in template.functions() {
@@ -157,7 +157,7 @@ fn pairs(statement: &Value) -> Vec<(String, String)> {
 }
 
 /// No policy of any kind has a wildcard in an action, a resource or a principal, save those listed with their reason.
-pub fn wildcards(template: &Template, findings: &mut Findings) {
+pub(crate) fn wildcards(template: &Template, findings: &mut Findings) {
     for (id, resource) in members(&template.0["Resources"]) {
         let mut statements = vec![];
         collect_statements(&resource["Properties"], &mut statements);
@@ -196,7 +196,7 @@ fn collect_statements<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
 }
 
 /// A permission on an index names an index that there is.
-pub fn indexes(template: &Template, findings: &mut Findings) {
+pub(crate) fn indexes(template: &Template, findings: &mut Findings) {
     for (role, _) in template.of_type("AWS::IAM::Role") {
         for (resource, _) in granted(template, role).filter(|(resource, _)| resource.contains("/index/")) {
             let (table, index) = resource.split_once(".Arn}/index/").unwrap_or_default();
