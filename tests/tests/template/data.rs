@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::model::{Findings, Template, attribute_of, brief, items, members, number, text};
+use crate::model::{Findings, Template, attribute_of, brief, items, members, number, retained, text};
 
 /// Table, key, indexes. An attribute is a string unless it says `:N`.
 const TABLES: [(&str, &str, &[&str]); 5] = [
@@ -81,7 +81,7 @@ pub(crate) fn tables(template: &Template, findings: &mut Findings) {
     findings.same("tables", shapes, wanted.to_vec());
     for (id, table) in template.of_type("AWS::DynamoDB::Table") {
         let property = |pointer| template.property(id, pointer);
-        retained(id, table, findings);
+        retained(template, id, findings);
         findings.expect(property("BillingMode") == "PAY_PER_REQUEST", format!("{id} is not on demand"));
         findings
             .expect(property("DeletionProtectionEnabled") == true, format!("{id} is not protected against deletion"));
@@ -128,16 +128,10 @@ fn shape(id: &str, table: &Value) -> (String, String, Vec<String>) {
     (id.to_owned(), keys(&properties["KeySchema"]), found)
 }
 
-fn retained(id: &str, resource: &Value, findings: &mut Findings) {
-    for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
-        findings.expect(resource[policy] == "Retain", format!("{id} is not retained ({policy})"));
-    }
-}
-
 /// The key rotates and the secret does not; both are retained.
 pub(crate) fn keys(template: &Template, findings: &mut Findings) {
     for id in ["DataKey", "ChildKeySecret"] {
-        retained(id, &template.0["Resources"][id], findings);
+        retained(template, id, findings);
     }
     findings.expect(template.property("DataKey", "EnableKeyRotation") == true, "DataKey does not rotate");
     findings.expect(

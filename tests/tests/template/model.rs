@@ -69,6 +69,13 @@ impl Template {
     }
 }
 
+/// What is in it outlives the stack, and a change of the template that makes a new one.
+pub(crate) fn retained(template: &Template, id: &str, findings: &mut Findings) {
+    for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
+        findings.expect(template.0["Resources"][id][policy] == "Retain", format!("{id} is not retained ({policy})"));
+    }
+}
+
 /// `plan-upload` of `target/lambda/plan-upload/`.
 fn package(function: &Value) -> &str {
     text(&function["Properties"]["CodeUri"]).trim_end_matches('/').rsplit('/').next().unwrap_or_default()

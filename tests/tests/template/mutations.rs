@@ -105,6 +105,8 @@ pub(crate) fn all() -> Vec<Mutation> {
         ("dead letters", "/Resources/AsnDeadLetterQueue/Properties/MessageRetentionPeriod", gone()),
         ("dead letters", "/Resources/RelayDeadLetterQueue/Properties/MessageRetentionPeriod", json!(86_400)),
         ("dead letters", "/Resources/AsnQueue/Properties/KmsMasterKeyId", gone()),
+        ("dead letters", "/Resources/AsnQueue/DeletionPolicy", gone()),
+        ("dead letters", "/Resources/RelayDeadLetterQueue/UpdateReplacePolicy", json!("Delete")),
         ("dead letters", "/Resources/AsnDeadLettersAlarm", gone()),
         ("dead letters", "/Resources/RelayDeadLettersAlarm/Properties/Threshold", json!(1000)),
         ("dead letters", "/Resources/NewQueue", json!({"Type": "AWS::SQS::Queue", "Properties": {"KmsMasterKeyId": arn("DataKey")}})),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::model::{Findings, Template, attribute_of, brief, items, members, text};
+use crate::model::{Findings, Template, attribute_of, brief, items, members, retained, text};
 
 /// What SQS keeps for if nothing is said, and at most; in seconds.
 const RETENTION: (i64, i64) = (345_600, 1_209_600);
@@ -34,6 +34,7 @@ pub(crate) fn dead_letters(template: &Template, findings: &mut Findings) {
             brief(template.property(id, "KmsMasterKeyId")) == "DataKey.Arn",
             format!("{id} is not encrypted with our key"),
         );
+        retained(template, id, findings);
         if dead.contains(id) {
             findings.expect(has_alarm(template, id), format!("{id} has no alarm"));
             continue;
