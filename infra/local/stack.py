@@ -57,6 +57,10 @@ class Problem(Exception):
     """What is wrong and what to do about it, in one line; the tail of a log may follow."""
 
 
+FAILURES = (Problem, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, OSError)
+"""What ends a command with one line; anything else is a mistake in these programs."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Where a stack lives and what it is made of."""
@@ -139,15 +143,27 @@ def wait_for(what: str, limit: float, attempt: Callable[[], Any]) -> Any:
     return found
 
 
-def get(url: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
-    """Status and body of a plain GET; status 0 where nobody answers."""
+def request(method: str, url: str, headers: dict[str, str], body: bytes | None) -> tuple[int, bytes]:
+    """Status and body of one HTTP exchange, past any proxy; status 0 where nobody answers."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=10) as answer:
+        with opener.open(urllib.request.Request(url, body, headers, method=method), timeout=60) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
     except OSError:
         return 0, b""
+
+
+def get(url: str) -> tuple[int, bytes]:
+    """Status and body of a plain GET."""
+    return request("GET", url, {}, None)
+
+
+def forget_account() -> None:
+    """Drops the user's AWS profile, credentials and proxy from this process: all that is meant here is on this machine."""
+    for key in [key for key in os.environ if key.startswith("AWS_") or key.lower() in ("http_proxy", "https_proxy", "all_proxy")]:
+        del os.environ[key]
 
 
 # --- the emulator's process ---------------------------------------------------------------------------------------------
@@ -190,7 +206,7 @@ def environment(settings: Settings, port: int) -> dict[str, str]:
         "IOT_MTLS_ENABLED": "0",
         "DOCKER_HOST": "unix:///nonexistent",
         "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPYCACHEPREFIX": str(ROOT / "target" / "pycache"),
     }
 
 
@@ -355,7 +371,7 @@ def describe(settings: Settings, port: int, pid: int, made_from: str, outputs: d
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "CPIS_ISSUER_DIR": str(ISSUER_DIR),
-            "CPIS_STACK_NAME": STACK,
+            "CPIS_STACK": STACK,
             "TOKEN_ISSUER": ISSUER,
             "TOKEN_AUDIENCE": AUDIENCE,
         },
@@ -413,6 +429,7 @@ def logs(settings: Settings, name: str | None) -> None:
 
 def main() -> None:
     """The command line."""
+    forget_account()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["up", "down", "logs"])
     parser.add_argument("function", nargs="?", help="with logs: part of a function's name")
@@ -437,9 +454,7 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except Problem as problem:
+    except FAILURES as problem:
         sys.exit(f"error: {problem}")
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        sys.exit(f"error: the emulator refused: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

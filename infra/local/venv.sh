@@ -6,7 +6,7 @@ echo "Installing $requirements into $dir (once) …" >&2
 began=$SECONDS
 rm -rf "${dir%-*}"-*
 "$python" -m venv "$dir"
-"$dir/bin/python" -m pip install --quiet --requirement "$requirements" || {
+"$dir/bin/python" -m pip install --quiet --no-compile --requirement "$requirements" || {
   echo "error: pip could not install $requirements (its reason is above): check the network and the free space" >&2
   exit 1
 }
