@@ -381,6 +381,13 @@ def describe(settings: Settings, port: int, pid: int, made_from: str, outputs: d
 # --- sub-commands -------------------------------------------------------------------------------------------------------
 
 
+def check(settings: Settings) -> None:
+    """Fails at once where `up` would fail for want of room or of the port."""
+    check_space(settings.dir)
+    if not read(settings):
+        free_port(settings.port)
+
+
 def up(settings: Settings) -> tuple[dict[str, Any], bool]:
     """The running stack's description, and whether this call started it."""
     binaries = functions(settings)

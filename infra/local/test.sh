@@ -5,7 +5,7 @@
 # Each profile is built by one cargo invocation for the whole workspace: with another selection of packages cargo would unify
 # other features and build the SDKs again.
 set -euo pipefail
-emulator=$1/bin/python tools=$2/bin
+emulator=$1/bin/python tools=$2/bin/python
 local_dir=target/local-test
 output=target/test.log
 
@@ -25,7 +25,7 @@ build_release() { cargo build --locked --release --workspace --exclude cpis-test
 start_stack() { "$emulator" infra/local/stack.py up --port 0 --dir "$local_dir" --log-level TRACE; }
 stop_stack() { "$emulator" infra/local/stack.py down --dir "$local_dir"; }
 run_tests() { cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$output"; }
-run_api_tests() { tests/openapi.sh "$tools" "$CPIS_STACK"; }
+run_api_tests() { "$tools" tests/openapi/run.py "$CPIS_STACK"; }
 
 # The sum of all `test result` lines, in the words of cargo test.
 count_tests() {
