@@ -25,7 +25,7 @@ build_release() { cargo build --locked --release --workspace --exclude cpis-test
 start_stack() { "$emulator" infra/local/stack.py up --port 0 --dir "$local_dir" --log-level TRACE; }
 stop_stack() { "$emulator" infra/local/stack.py down --dir "$local_dir"; }
 run_tests() { cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$output"; }
-run_api_tests() { "$tools/python" tests/openapi/run.py "$CPIS_STACK"; }
+run_api_tests() { "$tools" tests/openapi/run.py "$CPIS_STACK"; }
 
 # The sum of all `test result` lines, in the words of cargo test.
 count_tests() {
