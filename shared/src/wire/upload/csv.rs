@@ -4,14 +4,19 @@ use std::io::Read;
 
 use ::csv::{ByteRecord, Reader, ReaderBuilder};
 
-use super::{Malformed, Records, Row, envelope::Parts};
+use super::{Kind, Malformed, Records, Row, envelope::Parts};
 use crate::domain::{
     record::{Column, Detail, Problem, RawRecord},
-    upload::{RowProblem, UploadFile},
+    upload::{MAX_RECORDS, RowProblem, UploadFile},
 };
 
 /// The most columns in a header.
 const MAX_COLUMNS: usize = 200;
+
+/// The bytes within which a header must end.
+const MAX_HEADER: usize = 64 * 1024;
+/// The most delimiters in a file: the reader keeps eight bytes for each in a row.
+const MAX_DELIMITERS: usize = MAX_RECORDS * MAX_COLUMNS;
 
 /// The columns that a header must name.
 const MANDATORY: [Column; 6] =
@@ -54,6 +59,9 @@ fn records(body: &[u8]) -> Result<Records, Malformed> {
     let (delimiter, body) = dialect(body);
     let header = first_row(body, delimiter);
     let layout = Layout::of(&header)?;
+    if body.iter().filter(|b| **b == delimiter).count() > MAX_DELIMITERS {
+        return Err(Malformed::new(Kind::TooLarge, "the file has too many fields; split the file"));
+    }
     let mut reader = reader(body.chain(END), delimiter);
     let mut records = Records::default();
     let mut row = ByteRecord::new();
@@ -103,8 +111,9 @@ fn read_row<R: Read>(reader: &mut Reader<R>, row: &mut ByteRecord) -> bool {
     reader.read_byte_record(row).unwrap_or(false)
 }
 
+/// The first row that holds anything, if it begins within [`MAX_HEADER`].
 fn first_row(body: &[u8], delimiter: u8) -> ByteRecord {
-    let mut reader = reader(body, delimiter);
+    let mut reader = reader(&body[..body.len().min(MAX_HEADER)], delimiter);
     let mut row = ByteRecord::new();
     while read_row(&mut reader, &mut row) {
         if row.iter().any(|f| !f.trim_ascii().is_empty()) {

@@ -66,8 +66,9 @@ impl Document {
     fn note(&mut self, name: &'static str) {
         if self.seen.contains(&name) {
             self.fail(format!("{name} is given more than once; give it once"));
+        } else {
+            self.seen.push(name);
         }
-        self.seen.push(name);
     }
 
     fn number<'de, A: MapAccess<'de>>(&mut self, name: &'static str, map: &mut A) -> Result<Option<String>, A::Error> {

@@ -406,6 +406,9 @@ fn r34_too_many_records_are_counted_and_not_kept() {
     assert!(more.problem.contains("20001 records") && more.problem.contains("split"), "{more}");
     let json = document(json!(vec![0; MAX_RECORDS + 1]));
     assert_eq!(json_file(&json).expect_err("one more").kind, Kind::TooLarge);
+    for commas in [format!("{HEADER}{}", ",".repeat(5_000_000)), ",".repeat(5_000_000)] {
+        assert!(csv_file(1, commas).is_err());
+    }
     let mut records = Records::default();
     (0..=MAX_RECORDS).for_each(|_| {
         let row = records.next();
