@@ -310,16 +310,14 @@ def show_notifications(narrator: Narrator, found: list[dict[str, Any]]) -> None:
     """What a social worker reads."""
     narrator.table(
         ["seen at (UTC)", "case", "who", "where"],
-        [[each["at"][:19].replace("T", " "), ", ".join(each["localIds"]), requester(each), each["organisation"]["name"]] for each in found],
+        [[each["at"][:19].replace("T", " "), ", ".join(each["localIds"]), viewer(each), each["organisation"]["name"]] for each in found],
     )
 
 
-def requester(notification: dict[str, Any]) -> str:
+def viewer(notification: dict[str, Any]) -> str:
     """Name and role of who looked."""
-    who = notification["requester"]
-    if "device" in who:
-        return who["device"]["responsible"]
-    return f"{who['person']['name']} ({who['person']['jobRole']['display']})"
+    who = notification["viewer"]
+    return f"{who['name']} ({who['jobRole']['display']})" if "jobRole" in who else who["name"]
 
 
 def acknowledge(system: System, council: Council, found: list[dict[str, Any]]) -> None:

@@ -9,5 +9,13 @@
 //! | `aws` | the adapters for DynamoDB and SQS: the only place that names an AWS SDK type |
 //! | `lambda` | what functions share at the edge |
 
+#[cfg(any(feature = "dynamodb", feature = "sqs"))]
+pub mod aws;
 pub mod domain;
+#[cfg(feature = "lambda")]
+pub mod lambda;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
 pub mod ports;
+pub mod usecase;
+pub mod wire;

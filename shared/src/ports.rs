@@ -27,6 +27,23 @@ pub struct PortError {
     pub retryable: bool,
 }
 
+impl PortError {
+    /// The step of an error about a page's `after`, which is its sender's to mend.
+    const PAGE: &str = "page.after";
+
+    /// `after` is not what a page before gave as its `next`.
+    #[must_use]
+    pub fn bad_cursor() -> Self {
+        Self { step: Self::PAGE, cause: "not a cursor of this list".into(), retryable: false }
+    }
+
+    /// Whether this is [`PortError::bad_cursor`].
+    #[must_use]
+    pub fn is_bad_cursor(&self) -> bool {
+        self.step == Self::PAGE
+    }
+}
+
 /// The outcome of a port's work.
 pub type PortResult<T> = Result<T, PortError>;
 
@@ -92,7 +109,7 @@ pub trait PlanWriter: Sync {
         guard: Guard,
     ) -> impl Future<Output = PortResult<PlanWrite>> + Send;
 
-    /// Gives the plan the telephone numbers of upload `sequence`, unless it has later ones or is gone (R33).
+    /// Gives a plan that is held the telephone numbers of upload `sequence`, unless it has later ones or is gone (R33).
     fn write_contact(
         &self,
         child: &ChildKey,
@@ -147,14 +164,38 @@ pub trait UploadLog: Sync {
         acknowledgement: &Acknowledgement,
         answer: &[u8],
     ) -> impl Future<Output = PortResult<Vec<u8>>> + Send;
+}
 
-    /// Makes these the authority's numbers unless a later upload gave others; returns those that count, with their sequence (R33).
+/// An authority's telephone numbers as they stand (R33).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContactStanding {
+    /// The numbers.
+    pub contact: Contact,
+    /// Sequence of the latest upload that gave them.
+    pub sequence: u64,
+    /// How many more uploads must write them onto all the authority's plans; 2 after a change, 0 when settled.
+    pub spreads_due: u32,
+}
+
+/// Keeps each authority's telephone numbers.
+pub trait ContactLog: Sync {
+    /// Makes these the authority's numbers unless a later upload gave others; returns those that count.
     fn advance_contact(
         &self,
         authority: &AuthorityCode,
         contact: &Contact,
         sequence: u64,
-    ) -> impl Future<Output = PortResult<(Contact, u64)>> + Send;
+    ) -> impl Future<Output = PortResult<ContactStanding>> + Send;
+
+    /// The numbers that count now, read consistently.
+    fn contact(&self, authority: &AuthorityCode) -> impl Future<Output = PortResult<Option<ContactStanding>>> + Send;
+
+    /// Notes that all plans have these numbers now: one spread fewer is due, unless the numbers changed since.
+    fn contact_spread(
+        &self,
+        authority: &AuthorityCode,
+        standing: &ContactStanding,
+    ) -> impl Future<Output = PortResult<()>> + Send;
 }
 
 /// Reads uploads back.

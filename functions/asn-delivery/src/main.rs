@@ -1,2 +1,38 @@
-//! asn-delivery
-fn main() {}
+//! Delivers notifications from the queue to the authorities' mailboxes.
+
+mod handler;
+
+use cpis::{
+    aws::{DeadLetters, Dynamo, Tables, config as aws},
+    lambda::{
+        cached::CachedDirectory,
+        config::{self, SystemClock},
+        telemetry,
+    },
+};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init();
+    let tables = Tables {
+        mailbox: config::required("MAILBOX_TABLE")?,
+        directory: config::required("DIRECTORY_TABLE")?,
+        ..Tables::default()
+    };
+    let (queue_url, dead_letter_url) = (config::required("ASN_QUEUE_URL")?, config::required("ASN_DLQ_URL")?);
+    let backoff_seconds = config::required_number("DELIVERY_BACKOFF_SECONDS")?;
+    let aws = aws::load().await;
+    let mailbox = Dynamo::new(&aws, tables);
+    let delivery = handler::Delivery {
+        directory: CachedDirectory::new(mailbox.clone(), SystemClock),
+        mailbox,
+        queue: DeadLetters::new(&aws, queue_url, dead_letter_url),
+        backoff_seconds,
+    };
+    let delivery = &delivery;
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<handler::Batch>| async move {
+        Ok::<_, Error>(delivery.handle(event.payload).await)
+    }))
+    .await
+}

@@ -1,2 +1,18 @@
-//! asn-mailbox
-fn main() {}
+//! An authority's mailbox of notifications: list and acknowledge.
+
+mod handler;
+
+use cpis::{
+    aws::{Dynamo, Tables, config as aws},
+    lambda::{config, http::serve, telemetry},
+};
+use lambda_http::Error;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init();
+    let tables = Tables { mailbox: config::required("MAILBOX_TABLE")?, ..Tables::default() };
+    let store = Dynamo::new(&aws::load().await, tables);
+    let store = &store;
+    serve("asn-mailbox", move |incoming| handler::handle(store, incoming)).await
+}

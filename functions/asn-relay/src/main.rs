@@ -1,2 +1,23 @@
-//! asn-relay
-fn main() {}
+//! Relays what the outbox owes to the queue of notifications: as the stream brings it, and by a sweep every minute.
+
+mod handler;
+
+use cpis::{
+    aws::{AsnQueue, Dynamo, Tables, config as aws},
+    lambda::{config, telemetry},
+};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init();
+    let tables = Tables { accesses: config::required("ACCESSES_TABLE")?, ..Tables::default() };
+    let url = config::required("ASN_QUEUE_URL")?;
+    let aws = aws::load().await;
+    let (outbox, queue) = (Dynamo::new(&aws, tables), AsnQueue::new(&aws, url));
+    let (outbox, queue) = (&outbox, &queue);
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<handler::Cause>| async move {
+        handler::handle(outbox, queue, event.payload).await
+    }))
+    .await
+}

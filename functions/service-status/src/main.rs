@@ -1,2 +1,18 @@
-//! service-status
-fn main() {}
+//! `_ping`: the door is open. `_status`: and what lies behind it answers.
+
+mod handler;
+
+use cpis::{
+    aws::{Dynamo, Tables, config as aws},
+    lambda::{config, http::serve, telemetry},
+};
+use lambda_http::Error;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init();
+    let tables = Tables { directory: config::required("DIRECTORY_TABLE")?, ..Tables::default() };
+    let store = Dynamo::new(&aws::load().await, tables);
+    let store = &store;
+    serve("service-status", move |incoming| handler::handle(store, incoming)).await
+}

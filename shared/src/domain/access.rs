@@ -55,6 +55,7 @@ pub struct Access {
     /// Business id (R22).
     pub id: Uuid,
     /// When.
+    #[serde(serialize_with = "super::time::serialize")]
     pub at: Timestamp,
     /// Who asked.
     pub requester: Requester,

@@ -8,4 +8,5 @@ pub mod nhs_number;
 pub mod notification;
 pub mod plan;
 pub mod record;
+pub mod time;
 pub mod upload;

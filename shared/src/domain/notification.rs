@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     access::{Access, Owed},
     authority::AuthorityCode,
-    caller::{Organisation, Requester},
+    caller::{JobRole, Organisation, Requester},
     nhs_number::NhsNumber,
 };
 
@@ -22,17 +22,39 @@ pub struct Notification {
     /// Whom it is for.
     pub authority: AuthorityCode,
     /// When the child's record was looked at.
+    #[serde(serialize_with = "super::time::serialize")]
     pub at: Timestamp,
     /// The child's number; for an unborn plan the mother's.
     pub nhs_number: NhsNumber,
     /// The authority's own case ids of the plans seen.
     pub local_ids: Vec<String>,
     /// Who looked.
-    pub requester: Requester,
+    pub viewer: Viewer,
     /// On whose behalf.
     pub organisation: Organisation,
     /// The look-up's `TraceID`.
     pub trace_id: Uuid,
+}
+
+/// Who looked, as far as the authority may know it: a name and a job role, no ids (R25).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Viewer {
+    /// The person's name, or that of the person who answers for the device.
+    pub name: String,
+    /// The person's job role; a device has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_role: Option<JobRole>,
+}
+
+impl Viewer {
+    fn of(requester: &Requester) -> Self {
+        let job_role = match requester {
+            Requester::Person(person) => Some(person.job_role.clone()),
+            Requester::Device(_) => None,
+        };
+        Self { name: requester.name().to_owned(), job_role }
+    }
 }
 
 /// R26: the same access and authority always give the same id.
@@ -54,7 +76,7 @@ impl Access {
             at: self.at,
             nhs_number: nhs_number.clone(),
             local_ids: owed.local_ids.clone(),
-            requester: self.requester.clone(),
+            viewer: Viewer::of(&self.requester),
             organisation: self.organisation.clone(),
             trace_id: self.trace_id,
         };
@@ -103,4 +125,67 @@ pub struct Delivered {
     /// When the authority acknowledged it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_at: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::domain::{access::Interaction, caller::Person, nhs_number::ChildKeySecret};
+
+    fn access(owed: &[&str]) -> Access {
+        let number = NhsNumber::parse("9990000018").expect("valid");
+        let owed = owed
+            .iter()
+            .map(|code| Owed { authority: AuthorityCode::parse(code).expect("valid"), local_ids: vec!["C-1".into()] });
+        Access {
+            child: ChildKeySecret::new(&[1; 32]).expect("long enough").key_of(&number),
+            id: Uuid::from_u128(7),
+            at: Timestamp::UNIX_EPOCH,
+            requester: Requester::Person(Person {
+                user: "555000000001".into(),
+                role_profile: "555000000002".into(),
+                name: "Alex Example".into(),
+                job_role: JobRole { code: "R0670".into(), display: "Midwife - Sister/Charge Nurse".into() },
+            }),
+            organisation: Organisation { code: "ZX001".into(), name: "Sample Hospital".into() },
+            interaction: Interaction::CareTeam,
+            unscheduled: true,
+            disclosed: vec!["CPP#E06000001".into()],
+            owed: owed.collect(),
+            nhs_number: Some(number),
+            trace_id: Uuid::nil(),
+        }
+    }
+
+    #[test]
+    fn r24_one_for_each_authority_and_none_where_nobody_is_owed() {
+        let authorities = |a: &Access| a.notifications().iter().map(|n| n.authority.to_string()).collect::<Vec<_>>();
+        assert_eq!(authorities(&access(&["E06000001", "E08000025"])), ["E06000001", "E08000025"]);
+        assert_eq!(authorities(&access(&[])), Vec::<String>::new());
+    }
+
+    #[test]
+    fn r25_what_a_notification_holds_and_nothing_else() {
+        let json = serde_json::to_value(access(&["E06000001"]).notifications().remove(0)).expect("JSON");
+        let fields: BTreeSet<_> = json.as_object().expect("an object").keys().map(String::as_str).collect();
+        let allowed =
+            ["accessId", "at", "authority", "id", "localIds", "nhsNumber", "organisation", "traceId", "viewer"];
+        assert_eq!(fields, BTreeSet::from(allowed));
+        assert_eq!(
+            json["viewer"],
+            serde_json::json!({"name": "Alex Example", "jobRole": {"code": "R0670", "display": "Midwife - Sister/Charge Nurse"}})
+        );
+    }
+
+    #[test]
+    fn r26_ids_come_from_access_and_authority_alone() {
+        let ids = |a: &Access| a.notifications().iter().map(|n| n.id).collect::<Vec<_>>();
+        let both = access(&["E06000001", "E08000025"]);
+        let later = Access { at: Timestamp::MAX, ..both.clone() };
+        assert_eq!(ids(&both), ids(&later));
+        assert_ne!(ids(&both)[0], ids(&both)[1]);
+        assert_ne!(ids(&both), ids(&Access { id: Uuid::from_u128(8), ..both.clone() }));
+    }
 }

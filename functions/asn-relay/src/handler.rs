@@ -1,0 +1,119 @@
+//! Decode, relay, say what must be tried again.
+
+use aws_lambda_events::{
+    dynamodb::{EventRecord, StreamRecord},
+    streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse},
+};
+use cpis::{
+    aws::{AsnQueue, Dynamo, from_stream_image},
+    domain::access::Access,
+    lambda::{
+        config::SystemClock,
+        telemetry::{Event, Level},
+    },
+    ports::{Clock, PortError, PortResult},
+    usecase::relay::{Relayed, relay, sweep},
+};
+use lambda_runtime::Error;
+use serde::Deserialize;
+
+const SERVICE: &str = "asn-relay";
+
+/// Why the function is called.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Cause {
+    /// Accesses were recorded.
+    Stream {
+        #[serde(rename = "Records")]
+        records: Vec<EventRecord>,
+    },
+    /// A minute has passed.
+    Schedule {
+        /// Always `Scheduled Event`; told apart by being there.
+        #[serde(rename = "detail-type")]
+        _detail_type: String,
+    },
+}
+
+pub(crate) async fn handle(outbox: &Dynamo, queue: &AsnQueue, cause: Cause) -> Result<DynamoDbEventResponse, Error> {
+    match cause {
+        Cause::Stream { records } => Ok(from_stream(outbox, queue, records).await),
+        Cause::Schedule { .. } => from_sweep(outbox, queue).await,
+    }
+}
+
+/// A record that cannot be read hurts only itself, and is not lost: its access is still marked as owed, so the
+/// sweep finds it, and the metric says so until somebody has looked.
+async fn from_stream(outbox: &Dynamo, queue: &AsnQueue, records: Vec<EventRecord>) -> DynamoDbEventResponse {
+    let (mut sequences, mut accesses) = (Vec::new(), Vec::new());
+    for record in records {
+        let StreamRecord { new_image, sequence_number, .. } = record.change;
+        match from_stream_image(new_image) {
+            Ok(access) => {
+                sequences.push(sequence_number);
+                accesses.push(access);
+            }
+            Err(error) => {
+                let event = Event::begin(SERVICE).level(Level::Error).with("step", error.step);
+                event.metric("RelayUnreadable", "Count", 1).emit("relay.record-unreadable");
+            }
+        }
+    }
+    let (relayed, settled) = relay(outbox, queue, &accesses).await;
+    log_settled(settled);
+    let mut response = DynamoDbEventResponse::default();
+    for ((access, outcome), sequence) in accesses.iter().zip(relayed).zip(sequences) {
+        if !log_relayed(access, &outcome) {
+            let mut failure = DynamoDbBatchItemFailure::default();
+            failure.item_identifier = sequence;
+            response.batch_item_failures.push(failure);
+        }
+    }
+    response
+}
+
+fn log_relayed(access: &Access, outcome: &Relayed) -> bool {
+    let event =
+        Event::begin(SERVICE).with("accessId", access.id.to_string()).with("traceId", access.trace_id.to_string());
+    match outcome {
+        Relayed::Sent { notifications } => {
+            event.metric("NotificationsSent", "Count", *notifications).emit("relay.sent");
+            true
+        }
+        Relayed::Failed(error) => {
+            with_error(event, error).metric("RelayFailed", "Count", 1).emit("relay.failed");
+            false
+        }
+    }
+}
+
+fn log_settled(settled: PortResult<()>) {
+    if let Err(error) = settled {
+        with_error(Event::begin(SERVICE), &error).emit("relay.mark-not-cleared");
+    }
+}
+
+fn with_error(event: Event, error: &PortError) -> Event {
+    event.level(Level::Warn).with("step", error.step).with("cause", error.cause.as_str())
+}
+
+async fn from_sweep(outbox: &Dynamo, queue: &AsnQueue) -> Result<DynamoDbEventResponse, Error> {
+    let clock = SystemClock;
+    let event = Event::begin(SERVICE);
+    let swept = match sweep(outbox, queue, &clock).await {
+        Ok(swept) => swept,
+        Err(error) => {
+            with_error(event, &error).level(Level::Error).emit("relay.sweep-failed");
+            return Err(error.into());
+        }
+    };
+    let oldest = swept.oldest.map_or(0, |at| clock.now().duration_since(at).as_secs());
+    let event = event.metric("OutboxOldestSeconds", "Seconds", oldest).metric("OutboxSwept", "Count", swept.found);
+    let event = event.metric("NotificationsSent", "Count", swept.sent).with("failed", swept.failed);
+    match &swept.error {
+        Some(error) => with_error(event, error).level(Level::Error).emit("relay.swept"),
+        None => event.emit("relay.swept"),
+    }
+    Ok(DynamoDbEventResponse::default())
+}

@@ -1,0 +1,124 @@
+//! Decode, call one use case, encode.
+
+use std::time::Instant;
+
+use cpis::{
+    aws::Dynamo,
+    domain::{access::Interaction, nhs_number::ChildKeySecret},
+    lambda::{
+        config::SystemClock,
+        http::{Answer, Incoming, bad_header, no_such_path},
+        telemetry::milliseconds,
+    },
+    ports::Clock,
+    usecase::look_up::{self, LookUp, Seen},
+    wire::{
+        fhir::{self, Kind, Outcome, Searched},
+        search::{self, SearchError},
+    },
+};
+use lambda_http::http::Method;
+use uuid::Uuid;
+
+/// The form that keeps the number out of URLs (FHIR R4, RESTful API, "search").
+const FORM: &str = "application/x-www-form-urlencoded";
+
+pub(crate) async fn handle(store: &Dynamo, secret: &ChildKeySecret, incoming: Incoming) -> Result<Answer, Answer> {
+    let interaction = match (&incoming.method, incoming.route().as_slice()) {
+        (&Method::GET, ["cpis", "FHIR", "R4", "metadata"]) => {
+            return Ok(Answer::fhir(fhir::capability_statement(), "lookup.metadata"));
+        }
+        (&Method::GET, ["cpis", "FHIR", "R4", resource])
+        | (&Method::POST, ["cpis", "FHIR", "R4", resource, "_search"]) => {
+            interaction(resource).ok_or_else(no_such_path)?
+        }
+        _ => return Err(no_such_path()),
+    };
+    let number = search::patient_number(&parameters(&incoming)?).map_err(|e| bad_search(&e))?;
+    let trace_id = incoming.uuid_header("TraceID")?.ok_or_else(|| bad_header("TraceID", "is missing; send a UUID"))?;
+    let ask = LookUp {
+        caller: incoming.health_caller()?,
+        number: &number,
+        is_unscheduled: is_unscheduled(&incoming)?,
+        // R22: without an id every request is an access of its own.
+        request_id: incoming.uuid_header("X-Request-ID")?.unwrap_or_else(Uuid::new_v4),
+        trace_id,
+    };
+    search_for(store, secret, interaction, &ask).await
+}
+
+async fn search_for(
+    store: &Dynamo,
+    secret: &ChildKeySecret,
+    interaction: Interaction,
+    ask: &LookUp<'_>,
+) -> Result<Answer, Answer> {
+    let (clock, began) = (SystemClock, Instant::now());
+    let link = format!("/cpis/FHIR/R4/{}", interaction.name());
+    if interaction == Interaction::AuditEvent {
+        let seen = look_up::history(store, secret, &clock, ask).await?;
+        let store_ms = milliseconds(began);
+        let body = fhir::audit_event_bundle(&searched(ask, &seen, &link), &seen.shown);
+        return Ok(describe(Answer::fhir(body, disclosed(&seen)), &seen, store_ms));
+    }
+    let seen = look_up::plans(store, secret, &clock, ask, interaction).await?;
+    let store_ms = milliseconds(began);
+    let bundle = if interaction == Interaction::Flag { fhir::flag_bundle } else { fhir::care_team_bundle };
+    let body = bundle(&searched(ask, &seen, &link), &seen.shown);
+    Ok(describe(Answer::fhir(body, disclosed(&seen)), &seen, store_ms))
+}
+
+fn searched<'a, T>(ask: &LookUp<'a>, seen: &'a Seen<T>, self_link: &'a str) -> Searched<'a> {
+    Searched { number: ask.number, child: &seen.access.child, now: SystemClock.now(), self_link }
+}
+
+fn disclosed<T>(seen: &Seen<T>) -> &'static str {
+    if seen.shown.is_empty() { "lookup.nothing-held" } else { "lookup.disclosed" }
+}
+
+fn describe<T>(answer: Answer, seen: &Seen<T>, store_ms: f64) -> Answer {
+    answer
+        .with("interaction", seen.access.interaction.name())
+        .with("organisation", seen.access.organisation.code.as_str())
+        .with("accessId", seen.access.id.to_string())
+        .with("unscheduled", seen.access.unscheduled)
+        .with("repeated", seen.repeated)
+        .with("shown", seen.shown.len())
+        .with("notificationsOwed", seen.access.owed.len())
+        .with("storeMs", store_ms)
+}
+
+fn interaction(resource: &str) -> Option<Interaction> {
+    [Interaction::CareTeam, Interaction::AuditEvent, Interaction::Flag].into_iter().find(|i| i.name() == resource)
+}
+
+/// The search parameters: the query's, and a posted form's.
+fn parameters(incoming: &Incoming) -> Result<Vec<(String, String)>, Answer> {
+    let mut parameters = incoming.query.clone();
+    if incoming.method == Method::POST {
+        let media_type = incoming.header("Content-Type").and_then(|value| value.split(';').next()).map(str::trim);
+        if !media_type.is_some_and(|m| m.eq_ignore_ascii_case(FORM)) {
+            let outcome = Outcome::new(Kind::UnsupportedMediaType, format!("send the search as {FORM}"));
+            return Err(Answer::refusal(&outcome.at("http.Content-Type"), "lookup.bad-search"));
+        }
+        parameters.extend(search::parse_form(&incoming.body).map_err(|e| bad_search(&e))?);
+    }
+    Ok(parameters)
+}
+
+/// R19: left out means unscheduled, which the use case sees to; anything but true and false is refused.
+fn is_unscheduled(incoming: &Incoming) -> Result<Option<bool>, Answer> {
+    const NAME: &str = "IsUnscheduledAccessEvent";
+    let Some(value) = incoming.headers.get(NAME) else { return Ok(None) };
+    match value.as_bytes() {
+        b"true" => Ok(Some(true)),
+        b"false" => Ok(Some(false)),
+        _ => Err(bad_header(NAME, "is true or false; left out it means true")),
+    }
+}
+
+fn bad_search(error: &SearchError) -> Answer {
+    let outcome = Outcome::new(Kind::InvalidSearch, error.to_string());
+    let outcome = error.parameter().map_or(outcome.clone(), |parameter| outcome.at(parameter));
+    Answer::refusal(&outcome, "lookup.bad-search")
+}

@@ -1,0 +1,99 @@
+//! What the adapters of all tables share.
+
+use std::collections::HashMap;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::failure::unreadable;
+use crate::ports::{PortError, PortResult};
+
+/// An item as the SDK has it.
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// Names of the tables. A function knows only those that it is told of.
+#[derive(Debug, Clone, Default)]
+pub struct Tables {
+    /// `PLANS_TABLE`
+    pub plans: String,
+    /// `ACCESSES_TABLE`
+    pub accesses: String,
+    /// `UPLOADS_TABLE`
+    pub uploads: String,
+    /// `MAILBOX_TABLE`
+    pub mailbox: String,
+    /// `DIRECTORY_TABLE`
+    pub directory: String,
+}
+
+/// The register in DynamoDB.
+#[derive(Debug, Clone)]
+pub struct Dynamo {
+    pub(super) client: Client,
+    pub(super) tables: Tables,
+}
+
+impl Dynamo {
+    /// Over these tables.
+    #[must_use]
+    pub fn new(config: &SdkConfig, tables: Tables) -> Self {
+        Self { client: Client::new(config), tables }
+    }
+}
+
+pub(super) fn s(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+pub(super) fn n(number: impl ToString) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+/// A value as an item with further attributes.
+pub(super) fn to_item<const N: usize>(
+    value: &impl Serialize,
+    more: [(&str, AttributeValue); N],
+    step: &'static str,
+) -> PortResult<Item> {
+    let mut item: Item = serde_dynamo::to_item(value).map_err(|_| unreadable(step))?;
+    item.extend(more.map(|(name, value)| (name.to_owned(), value)));
+    Ok(item)
+}
+
+/// A value from an item; attributes it does not know are passed over.
+pub(super) fn from_item<T: DeserializeOwned>(item: Item, step: &'static str) -> PortResult<T> {
+    serde_dynamo::from_item(item).map_err(|_| unreadable(step))
+}
+
+/// Makes the `next` of a page from attributes of the last key; the partition key is not among them, because it
+/// comes from the caller's token each time (R29, R32).
+pub(super) fn next(last_key: Option<Item>, attributes: &[&str]) -> Option<String> {
+    let last_key = last_key?;
+    let text = |name: &&str| match last_key.get(*name) {
+        Some(AttributeValue::S(text) | AttributeValue::N(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let values: Vec<_> = attributes.iter().map(text).collect();
+    Some(URL_SAFE_NO_PAD.encode(values.join("|")))
+}
+
+/// Reads what [`next`] made: a text for each attribute.
+pub(super) fn after<const N: usize>(cursor: Option<&String>) -> PortResult<Option<[String; N]>> {
+    let Some(cursor) = cursor else { return Ok(None) };
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| PortError::bad_cursor())?;
+    let text = String::from_utf8(bytes).map_err(|_| PortError::bad_cursor())?;
+    let values: Vec<_> = text.split('|').map(str::to_owned).collect();
+    values.try_into().map(Some).map_err(|_| PortError::bad_cursor())
+}
+
+/// Where a query starts: the partition key and the rest of the key.
+pub(super) fn start<const N: usize>(key: Option<[(&str, AttributeValue); N]>) -> Option<Item> {
+    key.map(|parts| parts.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+/// A page's limit as DynamoDB takes it.
+pub(super) fn limit(entries: usize) -> i32 {
+    i32::try_from(entries.clamp(1, 1_000)).unwrap_or(1_000)
+}

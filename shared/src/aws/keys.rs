@@ -1,0 +1,34 @@
+//! Names of key attributes, indexes and marks: the shape of the tables in `template.yaml`.
+
+/// plans, accesses: the child's key.
+pub const CHILD: &str = "child";
+/// plans: `type#authority`.
+pub const PLAN: &str = "plan";
+/// plans, uploads, mailbox: the authority's GSS code.
+pub const LA: &str = "la";
+/// plans: index by authority.
+pub const BY_AUTHORITY: &str = "by-authority";
+/// accesses, mailbox: business id.
+pub const ID: &str = "id";
+/// accesses, mailbox: moment of the access.
+pub const AT: &str = "at";
+/// accesses, mailbox: index by time.
+pub const BY_TIME: &str = "by-time";
+/// accesses: hash of the index by organisation.
+pub const ORGANISATION_CODE: &str = "organisationCode";
+/// accesses: sparse index of what is owed, and the attribute that puts an item there.
+pub const OUTBOX: &str = "outbox";
+/// accesses: value of [`OUTBOX`].
+pub const OWED: &str = "owed";
+/// uploads: sequence, or number of a part of an answer.
+pub const SEQUENCE: &str = "sequence";
+/// mailbox: `state#at`.
+pub const STATE_AT: &str = "state_at";
+/// mailbox: index by state and time.
+pub const BY_STATE: &str = "by-state";
+/// directory: kind of entry.
+pub const KIND: &str = "kind";
+/// directory: code of entry.
+pub const CODE: &str = "code";
+/// directory: [`KIND`] of an authority.
+pub const AUTHORITY: &str = "authority";

@@ -1,0 +1,27 @@
+//! The ports over DynamoDB and SQS: the only place in the shared crate that names an AWS SDK type.
+
+#[cfg(feature = "dynamodb")]
+mod accesses;
+pub mod config;
+#[cfg(feature = "dynamodb")]
+mod directory;
+#[cfg(feature = "dynamodb")]
+mod dynamo;
+mod failure;
+#[cfg(feature = "dynamodb")]
+pub mod keys;
+#[cfg(feature = "dynamodb")]
+mod mailbox;
+#[cfg(feature = "dynamodb")]
+mod plans;
+#[cfg(feature = "sqs")]
+mod queue;
+#[cfg(feature = "dynamodb")]
+mod uploads;
+
+#[cfg(feature = "dynamodb")]
+pub use accesses::from_stream_image;
+#[cfg(feature = "dynamodb")]
+pub use dynamo::{Dynamo, Tables};
+#[cfg(feature = "sqs")]
+pub use queue::{AsnQueue, DeadLetters};

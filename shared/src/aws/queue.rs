@@ -1,0 +1,134 @@
+//! The queue of notifications and its dead-letter queue.
+
+use aws_config::SdkConfig;
+use aws_sdk_sqs::{
+    Client,
+    types::{
+        MessageAttributeValue, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
+        SendMessageBatchRequestEntry,
+    },
+};
+use futures_util::{StreamExt, stream};
+
+use super::failure::failed;
+use crate::{
+    domain::{notification::Notification, time::sortable},
+    ports::{FailedDeliveries, NotificationQueue, PortError, PortResult, SetAside},
+};
+
+/// Messages in one call (SQS: `SendMessageBatch` takes 10, 256 KB in all; a notification has under 4 KB).
+const BATCH: usize = 10;
+/// Calls under way at once.
+const CONCURRENCY: usize = 16;
+const SEND: &str = "asn-queue.send";
+
+/// The queue of notifications.
+#[derive(Debug, Clone)]
+pub struct AsnQueue {
+    client: Client,
+    url: String,
+}
+
+impl AsnQueue {
+    /// The queue at a URL.
+    #[must_use]
+    pub fn new(config: &SdkConfig, url: String) -> Self {
+        Self { client: Client::new(config), url }
+    }
+
+    async fn send_batch(&self, batch: &[Notification]) -> Vec<PortResult<()>> {
+        let all = |error: PortError| vec![Err(error); batch.len()];
+        let entries: PortResult<Vec<_>> = batch.iter().enumerate().map(|(n, asn)| entry(n, asn)).collect();
+        let entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => return all(error),
+        };
+        let sent = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await;
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(error) => return all(failed(SEND)(error)),
+        };
+        // Only what the queue says it has, it has.
+        let refused = || PortError { step: SEND, cause: "BatchEntryFailed".into(), retryable: true };
+        let mut answers = vec![Err(refused()); batch.len()];
+        for entry in sent.successful {
+            if let Some(answer) = entry.id.parse().ok().and_then(|n: usize| answers.get_mut(n)) {
+                *answer = Ok(());
+            }
+        }
+        answers
+    }
+}
+
+fn entry(number: usize, asn: &Notification) -> PortResult<SendMessageBatchRequestEntry> {
+    let unbuilt = |cause: &str| PortError { step: SEND, cause: cause.into(), retryable: false };
+    let body = serde_json::to_string(asn).map_err(|_| unbuilt("NotJson"))?;
+    let entry = SendMessageBatchRequestEntry::builder().id(number.to_string()).message_body(body);
+    let entry = entry.message_attributes("authority", text(asn.authority.as_str())?);
+    let entry = entry.message_attributes("traceId", text(&asn.trace_id.to_string())?);
+    entry.build().map_err(|_| unbuilt("EntryNotBuilt"))
+}
+
+fn text(value: &str) -> PortResult<MessageAttributeValue> {
+    let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+    value.map_err(|_| PortError { step: SEND, cause: "AttributeNotBuilt".into(), retryable: false })
+}
+
+impl NotificationQueue for AsnQueue {
+    async fn send(&self, notifications: &[Notification]) -> Vec<PortResult<()>> {
+        let calls: Vec<_> = notifications.chunks(BATCH).map(|batch| self.send_batch(batch)).collect();
+        stream::iter(calls).buffered(CONCURRENCY).flat_map(stream::iter).collect().await
+    }
+}
+
+/// The queue of notifications, as the deliverer of its messages sees it, and the dead-letter queue.
+#[derive(Debug, Clone)]
+pub struct DeadLetters {
+    client: Client,
+    queue_url: String,
+    dead_letter_url: String,
+}
+
+impl DeadLetters {
+    /// The queue and the dead-letter queue at these URLs.
+    #[must_use]
+    pub fn new(config: &SdkConfig, queue_url: String, dead_letter_url: String) -> Self {
+        Self { client: Client::new(config), queue_url, dead_letter_url }
+    }
+}
+
+impl FailedDeliveries for DeadLetters {
+    async fn postpone(&self, receipt: &str, seconds: u32) -> PortResult<()> {
+        let change = self.client.change_message_visibility().queue_url(&self.queue_url).receipt_handle(receipt);
+        let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
+        change.visibility_timeout(seconds).send().await.map(drop).map_err(failed("asn-queue.postpone"))
+    }
+
+    async fn set_aside(&self, body: &str, why: &SetAside) -> PortResult<()> {
+        let mut send = self.client.send_message().queue_url(&self.dead_letter_url).message_body(body);
+        let trace_id = trace_id(body);
+        for (name, value) in [
+            ("reason", Some(why.reason.as_str())),
+            ("authority", Some(why.authority.as_str())),
+            ("attempts", Some(why.attempts.to_string().as_str())),
+            ("failedAt", Some(sortable(why.failed_at).as_str())),
+            ("traceId", trace_id.as_deref()),
+        ] {
+            if let Some(value) = value {
+                send = send.message_attributes(name, text(value)?);
+            }
+        }
+        if let Some(trace) = &why.trace {
+            let header = MessageSystemAttributeValue::builder().data_type("String").string_value(trace).build();
+            if let Ok(header) = header {
+                send = send.message_system_attributes(MessageSystemAttributeNameForSends::AwsTraceHeader, header);
+            }
+        }
+        send.send().await.map(drop).map_err(failed("asn-dlq.send"))
+    }
+}
+
+/// The look-up's `TraceID`, where the message can be read.
+fn trace_id(body: &str) -> Option<String> {
+    serde_json::from_str::<Notification>(body).ok().map(|asn| asn.trace_id.to_string())
+}

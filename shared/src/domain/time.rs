@@ -1,0 +1,34 @@
+//! How moments are written where they are sorted as text.
+
+use jiff::Timestamp;
+use serde::Serializer;
+
+/// UTC with exactly three decimals, `2026-11-22T13:18:54.120Z`: text order is time order.
+#[must_use]
+pub fn sortable(moment: Timestamp) -> String {
+    format!("{moment:.3}")
+}
+
+/// Serialises as [`sortable`].
+///
+/// # Errors
+/// The serializer's own.
+pub fn serialize<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&sortable(*moment))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn text_order_is_time_order(a in 0_i64..4_000_000_000_000, b in 0_i64..4_000_000_000_000) {
+            let text = |ms| sortable(Timestamp::from_millisecond(ms).expect("in range"));
+            prop_assert_eq!(a.cmp(&b), text(a).cmp(&text(b)));
+            prop_assert_eq!(text(a).parse::<Timestamp>().expect("valid").as_millisecond(), a);
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What functions share at the edge: configuration, telemetry, HTTP.
+
+pub mod cached;
+pub mod config;
+pub mod http;
+pub mod telemetry;

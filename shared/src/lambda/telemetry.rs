@@ -1,0 +1,117 @@
+//! One wide JSON line a request or record, which is its metrics too (CloudWatch embedded metric format).
+//!
+//! Every line names an event with a stable code, such as `lookup.disclosed`. No line holds an NHS number, a name or
+//! a token (R31): fields are codes, counts, durations and ids that the service itself made or checked to be UUIDs.
+
+use std::{
+    io::Write,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+use serde_json::{Map, Value, json};
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// Metrics' name space.
+const NAMESPACE: &str = "CPIS";
+
+static STARTED: AtomicBool = AtomicBool::new(false);
+
+/// Sends this project's own diagnostics, at `LOG_LEVEL`, to standard output as JSON. Other crates' are kept to
+/// warnings whatever the level: at finer ones they print requests and answers whole (R31).
+pub fn init() {
+    let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok());
+    let targets =
+        Targets::new().with_default(tracing::Level::WARN).with_target("cpis", level.unwrap_or(tracing::Level::INFO));
+    let lines = tracing_subscriber::fmt::layer().json().with_current_span(false).with_span_list(false);
+    // A second call, in tests, changes nothing.
+    let _ = tracing_subscriber::registry().with(targets).with(lines).try_init();
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// As it should be.
+    Info,
+    /// Somebody's request was refused, or something will be tried again.
+    Warn,
+    /// An operator should look.
+    Error,
+}
+
+/// A line in the making.
+#[derive(Debug)]
+pub struct Event {
+    level: Level,
+    fields: Map<String, Value>,
+    metrics: Vec<Value>,
+    began: Instant,
+}
+
+impl Event {
+    /// Begins a line of a service, and its stopwatch.
+    #[must_use]
+    pub fn begin(service: &str) -> Self {
+        let mut fields = Map::new();
+        fields.insert("service".into(), service.into());
+        fields.insert("coldStart".into(), (!STARTED.swap(true, Ordering::Relaxed)).into());
+        Self { level: Level::Info, fields, metrics: Vec::new(), began: Instant::now() }
+    }
+
+    /// Adds a field.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.fields.insert(name.into(), value.into());
+        self
+    }
+
+    /// Adds fields.
+    #[must_use]
+    pub fn with_all(mut self, fields: Map<String, Value>) -> Self {
+        self.fields.extend(fields);
+        self
+    }
+
+    /// Sets how bad it is.
+    #[must_use]
+    pub fn level(mut self, level: Level) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Adds a field that is a metric too; the unit is one of CloudWatch's, such as `Count`.
+    #[must_use]
+    pub fn metric(mut self, name: &str, unit: &str, value: impl Into<Value>) -> Self {
+        self.metrics.push(json!({"Name": name, "Unit": unit}));
+        self.with(name, value)
+    }
+
+    /// Writes the line, with its event code and how long it took.
+    pub fn emit(self, code: &str) {
+        let Self { level, mut fields, metrics, began } = self;
+        let now = jiff::Timestamp::now();
+        let level = match level {
+            Level::Info => "INFO",
+            Level::Warn => "WARN",
+            Level::Error => "ERROR",
+        };
+        fields.insert("timestamp".into(), now.to_string().into());
+        fields.insert("level".into(), level.into());
+        fields.insert("event".into(), code.into());
+        fields.insert("durationMs".into(), milliseconds(began).into());
+        if !metrics.is_empty() {
+            let directive = json!({"Namespace": NAMESPACE, "Dimensions": [["service"]], "Metrics": metrics});
+            fields.insert("_aws".into(), json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": [directive]}));
+        }
+        let mut line = Value::Object(fields).to_string();
+        line.push('\n');
+        // Where the log itself cannot be written there is nowhere to say so.
+        let _ = std::io::stdout().lock().write_all(line.as_bytes());
+    }
+}
+
+/// Milliseconds since, to the microsecond.
+#[must_use]
+pub fn milliseconds(since: Instant) -> f64 {
+    (since.elapsed().as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,270 @@
+//! All tables in memory.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Mutex,
+};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    Order::{Ascending, Descending},
+    lock, page,
+};
+use crate::{
+    domain::{
+        access::Access,
+        authority::{Authority, AuthorityCode},
+        contact::Contact,
+        nhs_number::ChildKey,
+        notification::{Delivered, State},
+        plan::{Plan, PlanId},
+        time::sortable,
+        upload::{Acknowledgement, UploadSummary},
+    },
+    ports::{
+        AccessHistory, AccessLog, ContactLog, ContactStanding, Directory, Guard, Mailbox, MailboxReader, Outbox, Page,
+        PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortError, PortResult, Standing, UploadLog,
+        UploadReader,
+    },
+};
+
+#[derive(Debug, Default)]
+struct Tables {
+    plans: BTreeMap<(String, String), (ChildKey, Plan)>,
+    accesses: BTreeMap<(String, Uuid), (Access, bool)>,
+    uploads: BTreeMap<(String, u64), (UploadSummary, Option<Vec<u8>>)>,
+    contacts: HashMap<String, ContactStanding>,
+    mailbox: BTreeMap<(String, Uuid), Delivered>,
+    directory: HashMap<String, Authority>,
+}
+
+/// The register in memory.
+#[derive(Debug, Default)]
+pub struct Register(Mutex<Tables>);
+
+impl Register {
+    /// An entry of the directory.
+    pub fn put_authority(&self, authority: Authority) {
+        lock(&self.0).directory.insert(authority.code.to_string(), authority);
+    }
+}
+
+impl PlanReader for Register {
+    async fn plans_of(&self, child: &ChildKey) -> PortResult<Vec<Plan>> {
+        let tables = lock(&self.0);
+        Ok(tables.plans.values().filter(|(key, _)| key == child).map(|(_, plan)| plan.clone()).collect())
+    }
+}
+
+impl PlanWriter for Register {
+    async fn write_plan(&self, child: &ChildKey, plan: &Plan, guard: Guard) -> PortResult<PlanWrite> {
+        let mut tables = lock(&self.0);
+        let key = (child.as_str().to_owned(), plan.id().key());
+        let held = tables.plans.get(&key).map(|(_, plan)| plan);
+        let allowed = match (guard, held) {
+            (Guard::NothingNewer | Guard::Absent, None) => true,
+            (Guard::NothingNewer, Some(held)) => held.sequence <= plan.sequence,
+            (Guard::StartedAndNothingNewer, Some(held)) => held.known && held.sequence <= plan.sequence,
+            (Guard::StillAwaiting(sequence), Some(held)) => !held.known && held.sequence == sequence,
+            _ => false,
+        };
+        if !allowed {
+            return Ok(PlanWrite::Refused(held.cloned().map(Box::new)));
+        }
+        tables.plans.insert(key, (child.clone(), plan.clone()));
+        Ok(PlanWrite::Written)
+    }
+
+    async fn write_contact(&self, child: &ChildKey, plan: &PlanId, contact: &Contact, sequence: u64) -> PortResult<()> {
+        let mut tables = lock(&self.0);
+        let held = tables.plans.get_mut(&(child.as_str().to_owned(), plan.key()));
+        if let Some((_, held)) = held.filter(|(_, held)| held.contact_sequence < sequence) {
+            held.contact = contact.clone();
+            held.contact_sequence = sequence;
+        }
+        Ok(())
+    }
+}
+
+impl PlanRegister for Register {
+    async fn plans_held(&self, authority: &AuthorityCode, request: &PageRequest) -> PortResult<Page<(ChildKey, Plan)>> {
+        let tables = lock(&self.0);
+        let own = tables.plans.iter().filter(|(_, (_, plan))| plan.authority == *authority);
+        page(own.map(|((child, plan), held)| (format!("{child}|{plan}"), held.clone())), Ascending, request)
+    }
+}
+
+impl UploadLog for Register {
+    async fn begin(&self, authority: &AuthorityCode, upload: &UploadSummary) -> PortResult<Standing> {
+        let mut tables = lock(&self.0);
+        let key = (authority.to_string(), upload.sequence);
+        match tables.uploads.get(&key) {
+            Some((held, answer)) => Ok(standing(held, answer.as_ref())),
+            None => {
+                tables.uploads.insert(key, (upload.clone(), None));
+                Ok(Standing::Begun)
+            }
+        }
+    }
+
+    async fn complete(
+        &self,
+        authority: &AuthorityCode,
+        acknowledgement: &Acknowledgement,
+        answer: &[u8],
+    ) -> PortResult<Vec<u8>> {
+        let mut tables = lock(&self.0);
+        let sequence = u64::try_from(acknowledgement.sequence).unwrap_or_default();
+        let Some((held, kept)) = tables.uploads.get_mut(&(authority.to_string(), sequence)) else {
+            return Err(PortError { step: "uploads.update", cause: "never begun".into(), retryable: false });
+        };
+        if kept.is_none() {
+            held.code = Some(acknowledgement.code);
+            held.loaded = Some(acknowledgement.loaded as u64);
+        }
+        Ok(kept.get_or_insert_with(|| answer.to_vec()).clone())
+    }
+}
+
+fn standing(held: &UploadSummary, answer: Option<&Vec<u8>>) -> Standing {
+    let digest = held.digest.clone();
+    match answer {
+        Some(answer) => Standing::Completed { digest, answer: answer.clone() },
+        None => Standing::Unfinished { digest },
+    }
+}
+
+impl UploadReader for Register {
+    async fn uploads(&self, authority: &AuthorityCode, request: &PageRequest) -> PortResult<Page<UploadSummary>> {
+        let tables = lock(&self.0);
+        let own = tables.uploads.iter().rev().filter(|((la, _), _)| la == authority.as_str());
+        page(own.map(|((_, sequence), (held, _))| (format!("{sequence:020}"), held.clone())), Descending, request)
+    }
+
+    async fn upload(&self, authority: &AuthorityCode, sequence: u64) -> PortResult<Option<Standing>> {
+        let tables = lock(&self.0);
+        let found = tables.uploads.get(&(authority.to_string(), sequence));
+        Ok(found.map(|(held, answer)| standing(held, answer.as_ref())))
+    }
+}
+
+impl ContactLog for Register {
+    async fn advance_contact(
+        &self,
+        authority: &AuthorityCode,
+        contact: &Contact,
+        sequence: u64,
+    ) -> PortResult<ContactStanding> {
+        let mut tables = lock(&self.0);
+        let held = tables.contacts.get(authority.as_str());
+        let spreads_due = match held {
+            Some(held) if held.sequence >= sequence => return Ok(held.clone()),
+            Some(held) if held.contact != *contact => 2,
+            Some(held) => held.spreads_due,
+            None => 0,
+        };
+        let next = ContactStanding { contact: contact.clone(), sequence, spreads_due };
+        tables.contacts.insert(authority.to_string(), next.clone());
+        Ok(next)
+    }
+
+    async fn contact(&self, authority: &AuthorityCode) -> PortResult<Option<ContactStanding>> {
+        Ok(lock(&self.0).contacts.get(authority.as_str()).cloned())
+    }
+
+    async fn contact_spread(&self, authority: &AuthorityCode, standing: &ContactStanding) -> PortResult<()> {
+        let mut tables = lock(&self.0);
+        if let Some(held) = tables.contacts.get_mut(authority.as_str()).filter(|held| *held == standing) {
+            held.spreads_due = held.spreads_due.saturating_sub(1);
+        }
+        Ok(())
+    }
+}
+
+impl AccessLog for Register {
+    async fn record(&self, access: &Access) -> PortResult<Option<Access>> {
+        let mut tables = lock(&self.0);
+        let key = (access.child.as_str().to_owned(), access.id);
+        if let Some((earlier, _)) = tables.accesses.get(&key) {
+            return Ok(Some(earlier.clone()));
+        }
+        tables.accesses.insert(key, (access.clone(), !access.owed.is_empty()));
+        Ok(None)
+    }
+}
+
+impl AccessHistory for Register {
+    async fn accesses_of(&self, child: &ChildKey, request: &PageRequest) -> PortResult<Page<Access>> {
+        let tables = lock(&self.0);
+        let own = tables.accesses.values().map(|(access, _)| access).filter(|access| access.child == *child);
+        let sorted: BTreeMap<_, _> = own.map(|a| (format!("{}|{}", sortable(a.at), a.id), a.clone())).collect();
+        page(sorted.into_iter().rev(), Descending, request)
+    }
+}
+
+impl Outbox for Register {
+    async fn owed_before(&self, moment: Timestamp, request: &PageRequest) -> PortResult<Page<Access>> {
+        let tables = lock(&self.0);
+        let owed =
+            tables.accesses.values().filter(|(access, owed)| *owed && access.at < moment).map(|(access, _)| access);
+        let position = |a: &Access| format!("{}|{}|{}", sortable(a.at), a.child.as_str(), a.id);
+        let sorted: BTreeMap<_, _> = owed.map(|a| (position(a), a.clone())).collect();
+        page(sorted.into_iter(), Ascending, request)
+    }
+
+    async fn settle(&self, accesses: &[(ChildKey, Uuid)]) -> PortResult<()> {
+        let mut tables = lock(&self.0);
+        for (child, id) in accesses {
+            if let Some((_, owed)) = tables.accesses.get_mut(&(child.as_str().to_owned(), *id)) {
+                *owed = false;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Mailbox for Register {
+    async fn deliver(&self, delivered: &Delivered) -> PortResult<bool> {
+        let mut tables = lock(&self.0);
+        let key = (delivered.notification.authority.to_string(), delivered.notification.id);
+        if tables.mailbox.contains_key(&key) {
+            return Ok(false);
+        }
+        tables.mailbox.insert(key, delivered.clone());
+        Ok(true)
+    }
+}
+
+impl MailboxReader for Register {
+    async fn notifications(
+        &self,
+        authority: &AuthorityCode,
+        state: Option<State>,
+        request: &PageRequest,
+    ) -> PortResult<Page<Delivered>> {
+        let tables = lock(&self.0);
+        let own = tables.mailbox.values().filter(|d| d.notification.authority == *authority);
+        let own = own.filter(|d| state.is_none_or(|state| d.state == state));
+        let position = |d: &Delivered| format!("{}|{}", sortable(d.notification.at), d.notification.id);
+        let sorted: BTreeMap<_, _> = own.map(|d| (position(d), d.clone())).collect();
+        page(sorted.into_iter(), Ascending, request)
+    }
+
+    async fn acknowledge(&self, authority: &AuthorityCode, id: Uuid, at: Timestamp) -> PortResult<Option<Delivered>> {
+        let mut tables = lock(&self.0);
+        let Some(held) = tables.mailbox.get_mut(&(authority.to_string(), id)) else { return Ok(None) };
+        if held.state == State::Unread {
+            held.state = State::Acknowledged;
+            held.acknowledged_at = Some(at);
+        }
+        Ok(Some(held.clone()))
+    }
+}
+
+impl Directory for Register {
+    async fn authority(&self, code: &AuthorityCode) -> PortResult<Option<Authority>> {
+        Ok(lock(&self.0).directory.get(code.as_str()).cloned())
+    }
+}

@@ -1,0 +1,129 @@
+//! From the queue to an authority's mailbox.
+
+use crate::{
+    domain::{
+        authority::Status,
+        notification::{Delivered, Notification, State},
+    },
+    ports::{Clock, Directory, FailedDeliveries, Mailbox, PortError, SetAside},
+};
+
+/// After this many tries a message is set aside (R27). The queue's own redrive policy has the same number.
+pub const MAX_ATTEMPTS: u32 = 5;
+/// The longest that a queue lets a message wait, in seconds (SQS: visibility timeout, 12 hours).
+const MAX_DELAY: u32 = 43_200;
+
+/// A message as the queue hands it out.
+#[derive(Debug, Clone)]
+pub struct Message<'a> {
+    /// To postpone it by.
+    pub receipt: &'a str,
+    /// JSON of a [`Notification`].
+    pub body: &'a str,
+    /// How often it was handed out, this time included.
+    pub attempts: u32,
+    /// X-Ray trace header.
+    pub trace: Option<&'a str>,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the mailbox.
+    Delivered,
+    /// It had been before.
+    AlreadyDelivered,
+    /// It was put into the dead-letter queue, with its reason: the queue may forget it.
+    SetAside(Failure),
+    /// It must be handed out again: the queue may not forget it.
+    Retry(Failure),
+}
+
+/// Why a message could not be delivered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The body is no notification: trying again cannot help.
+    #[error("the message is not a notification")]
+    Unreadable,
+    /// The directory has no such authority.
+    #[error("the authority is not in the directory")]
+    AuthorityUnknown,
+    /// An operator has closed it.
+    #[error("the authority is closed in the directory")]
+    AuthorityClosed,
+    /// A step failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+impl Failure {
+    /// The reason's stable code, by which operators filter dead letters.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::AuthorityUnknown => "authority-unknown",
+            Self::AuthorityClosed => "authority-closed",
+            Self::Port(_) => "step-failed",
+        }
+    }
+}
+
+/// Delivers a message, or sees to it that it is tried again or set aside with its reason (R27).
+pub async fn handle(
+    directory: &impl Directory,
+    mailbox: &impl Mailbox,
+    queue: &impl FailedDeliveries,
+    clock: &impl Clock,
+    message: &Message<'_>,
+    backoff_seconds: u32,
+) -> Outcome {
+    let notification = serde_json::from_str::<Notification>(message.body).map_err(|_| Failure::Unreadable);
+    let result = match &notification {
+        Ok(notification) => deliver(directory, mailbox, clock, notification).await,
+        Err(failure) => Err(failure.clone()),
+    };
+    let failure = match result {
+        Ok(true) => return Outcome::Delivered,
+        Ok(false) => return Outcome::AlreadyDelivered,
+        Err(failure) => failure,
+    };
+    if failure == Failure::Unreadable || message.attempts >= MAX_ATTEMPTS {
+        let why = SetAside {
+            reason: failure.code().to_owned(),
+            authority: notification.map_or_else(|_| "unknown".to_owned(), |n| n.authority.to_string()),
+            attempts: message.attempts,
+            failed_at: clock.now(),
+            trace: message.trace.map(str::to_owned),
+        };
+        return match queue.set_aside(message.body, &why).await {
+            Ok(()) => Outcome::SetAside(failure),
+            Err(error) => Outcome::Retry(error.into()),
+        };
+    }
+    let seconds = backoff_seconds.saturating_mul(1 << (message.attempts.clamp(1, 16) - 1)).min(MAX_DELAY);
+    // Should this fail, the message only waits for the queue's own visibility timeout instead.
+    let _ = queue.postpone(message.receipt, seconds).await;
+    Outcome::Retry(failure)
+}
+
+/// Puts a notification into its authority's mailbox; `false` where it was there before (R26).
+async fn deliver(
+    directory: &impl Directory,
+    mailbox: &impl Mailbox,
+    clock: &impl Clock,
+    notification: &Notification,
+) -> Result<bool, Failure> {
+    match directory.authority(&notification.authority).await?.map(|a| a.status) {
+        None => return Err(Failure::AuthorityUnknown),
+        Some(Status::Closed) => return Err(Failure::AuthorityClosed),
+        Some(Status::Open) => {}
+    }
+    let delivered = Delivered {
+        notification: notification.clone(),
+        delivered_at: clock.now(),
+        state: State::Unread,
+        acknowledged_at: None,
+    };
+    Ok(mailbox.deliver(&delivered).await?)
+}

@@ -1,0 +1,8 @@
+//! What the system does: one file a use case, over ports. The order of steps is here and nowhere else.
+
+pub mod deliver;
+pub mod look_up;
+pub mod relay;
+#[cfg(test)]
+mod tests;
+pub mod upload_plans;

@@ -1,0 +1,394 @@
+//! Use cases over the ports in memory.
+
+use std::{collections::BTreeMap, future::Future};
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{
+    deliver::{Failure, MAX_ATTEMPTS, Message, Outcome, handle},
+    look_up::{self, LookUp, LookUpError},
+    relay::{Relayed, relay, sweep},
+    upload_plans::{UploadError, upload_plans},
+};
+use crate::{
+    domain::{
+        access::{Access, Interaction},
+        authority::{Authority, AuthorityCode, Status},
+        caller::{Device, HealthCaller, Organisation, Requester},
+        contact::Contact,
+        nhs_number::{ChildKey, ChildKeySecret, NhsNumber, check_digit},
+        plan::Plan,
+        record::{Detail, RawRecord},
+        upload::{Acknowledgement, Envelope, FileCode, UploadFile},
+    },
+    memory::{Queue, Register, Sent, SetClock},
+    ports::{AccessLog, ContactLog, MailboxReader, Outbox, PageRequest, PlanReader, PortError, PortResult},
+};
+
+const HARTLEPOOL: &str = "E06000001";
+const BIRMINGHAM: &str = "E08000025";
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(work)
+}
+
+fn code(text: &str) -> AuthorityCode {
+    AuthorityCode::parse(text).expect("valid")
+}
+
+fn number(index: usize) -> NhsNumber {
+    let valid = (999_000_000_u32..).filter_map(|nine| {
+        let nine = nine.to_string();
+        check_digit(&nine).map(|digit| format!("{nine}{digit}"))
+    });
+    NhsNumber::parse(&valid.into_iter().nth(index).expect("enough")).expect("valid")
+}
+
+fn secret() -> ChildKeySecret {
+    ChildKeySecret::new(&[7; 32]).expect("long enough")
+}
+
+fn clock() -> SetClock {
+    SetClock::at("2026-11-22T12:00:00Z".parse().expect("valid"))
+}
+
+fn register() -> Register {
+    let register = Register::default();
+    for (authority, name) in [(HARTLEPOOL, "Hartlepool"), (BIRMINGHAM, "Birmingham")] {
+        let (code, name) = (code(authority), name.to_owned());
+        register.put_authority(Authority { code, name, region: "Any".into(), status: Status::Open });
+    }
+    register
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Start,
+    End,
+    Delete,
+}
+
+fn record(row: usize, child: usize, kind: &str, change: Change) -> RawRecord {
+    let day = |wanted| if change == wanted { "2026-05-01" } else { "" };
+    let (end, delete) = (day(Change::End), day(Change::Delete));
+    let number = number(child);
+    let fields = [number.digits(), "C-1", "Sample", "Robin", "2015-06-01", kind, "2026-01-31", end, delete];
+    RawRecord { row, fields: fields.map(str::to_owned) }
+}
+
+fn file(sequence: u64, phone: &str, records: &[(usize, Change)]) -> UploadFile {
+    let records: Vec<_> =
+        (1..).zip(records).map(|(row, (child, change))| Ok(record(row, *child, "CPP", *change))).collect();
+    let contact = Contact { emergency_duty_team_phone: phone.into(), office_hours_phone: None };
+    let digest = format!("{sequence} {phone} {records:?}");
+    UploadFile { envelope: Envelope { sequence, created: Timestamp::UNIX_EPOCH, contact }, digest, records }
+}
+
+fn upload(register: &Register, authority: &str, file: UploadFile) -> Result<Vec<u8>, UploadError> {
+    run(upload_plans(register, &secret(), &clock(), &code(authority), file)).map(|answer| answer.bytes)
+}
+
+fn acknowledged(register: &Register, file: UploadFile) -> Acknowledgement {
+    let answer = upload(register, HARTLEPOOL, file).expect("an answer");
+    serde_json::from_slice(&answer).expect("an acknowledgement")
+}
+
+fn held(register: &Register, child: usize) -> Vec<Plan> {
+    run(register.plans_of(&secret().key_of(&number(child)))).expect("plans")
+}
+
+fn details(acknowledgement: &Acknowledgement) -> Vec<(usize, Detail)> {
+    acknowledgement.rejected.iter().map(|r| (r.row, r.problems[0].detail)).collect()
+}
+
+#[test]
+fn r11_r14_valid_records_load_whatever_the_others_do() {
+    let register = register();
+    let first =
+        acknowledged(&register, file(1, "020 7946 0001", &[(0, Change::Start), (1, Change::End), (0, Change::Start)]));
+    assert_eq!((first.code, first.loaded, first.records), (FileCode::Cpf03, 1, 3));
+    assert_eq!(details(&first), [(2, Detail::UnknownPlan), (3, Detail::DuplicateInFile)]);
+    let second = acknowledged(&register, file(2, "020 7946 0001", &[(2, Change::Start)]));
+    assert_eq!(second.code, FileCode::Cpf02);
+    assert_eq!(held(&register, 0).len(), 1, "a child that a file does not name stays");
+}
+
+#[test]
+fn r13_the_same_file_gets_the_same_answer_and_another_is_refused() {
+    let register = register();
+    let once = || file(1, "020 7946 0001", &[(0, Change::Start), (1, Change::End)]);
+    let first = upload(&register, HARTLEPOOL, once()).expect("an answer");
+    // Meanwhile the register has moved on, so that processing the file anew would be answered otherwise.
+    upload(&register, HARTLEPOOL, file(2, "020 7946 0001", &[(1, Change::Start)])).expect("an answer");
+    assert_eq!(upload(&register, HARTLEPOOL, once()).expect("an answer"), first);
+    let other = upload(&register, HARTLEPOOL, file(1, "020 7946 0001", &[(3, Change::Start)]));
+    assert!(matches!(other, Err(UploadError::SequenceReused)));
+    assert!(held(&register, 3).is_empty());
+}
+
+#[test]
+fn r29_closed_and_unknown_authorities_may_not_upload() {
+    let register = register();
+    let name = "Birmingham".to_owned();
+    register.put_authority(Authority { code: code(BIRMINGHAM), name, region: "Any".into(), status: Status::Closed });
+    for authority in [BIRMINGHAM, "E99999999"] {
+        let answer = upload(&register, authority, file(1, "020 7946 0001", &[(0, Change::Start)]));
+        assert!(matches!(answer, Err(UploadError::AuthorityNotOpen)));
+    }
+    assert!(held(&register, 0).is_empty());
+}
+
+/// What look-ups depend on: of each child the state, and whether it is shown at all.
+fn shape(register: &Register) -> BTreeMap<usize, (u64, bool, bool, String)> {
+    let shape = |plan: &Plan| {
+        let phone = plan.contact.emergency_duty_team_phone.clone();
+        (plan.sequence, plan.end.is_some(), plan.deleted.is_some(), phone)
+    };
+    (0..3).filter_map(|c| held(register, c).first().filter(|p| p.known).map(|p| (c, shape(p)))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn r12_r33_in_whatever_order_files_arrive_the_register_ends_the_same(
+        files in proptest::collection::vec(
+            (proptest::collection::vec((0_usize..3, prop_oneof![Just(Change::Start), Just(Change::End), Just(Change::Delete)]), 1..4), 0_u8..2),
+            1..7,
+        ).prop_flat_map(|files| {
+            let order: Vec<_> = (0..files.len()).collect();
+            (Just(files), Just(order).prop_shuffle())
+        }),
+    ) {
+        let (files, order) = files;
+        let send = |register: &Register, n: usize| {
+            let mut records = files[n].0.clone();
+            records.sort_by_key(|r| r.0);
+            records.dedup_by_key(|r| r.0);
+            let phone = format!("020 7946 000{}", files[n].1);
+            upload(register, HARTLEPOOL, file(n as u64 + 1, &phone, &records)).expect("an answer")
+        };
+        let (in_order, shuffled) = (register(), register());
+        for n in 0..files.len() { send(&in_order, n); }
+        for n in &order { send(&shuffled, *n); }
+        prop_assert_eq!(shape(&in_order), shape(&shuffled));
+    }
+}
+
+#[test]
+fn r33_new_numbers_reach_plans_that_are_not_in_the_file() {
+    let register = register();
+    acknowledged(&register, file(1, "020 7946 0001", &[(0, Change::Start)]));
+    acknowledged(&register, file(2, "020 7946 0002", &[(1, Change::Start)]));
+    assert_eq!(held(&register, 0)[0].contact.emergency_duty_team_phone, "020 7946 0002");
+    let due = |register: &Register| run(register.contact(&code(HARTLEPOOL))).expect("read").expect("there").spreads_due;
+    assert_eq!(due(&register), 1, "once more with the next upload, as the index may have lagged");
+    acknowledged(&register, file(3, "020 7946 0002", &[]));
+    assert_eq!(due(&register), 0);
+}
+
+fn caller(activities: &[&str]) -> HealthCaller {
+    HealthCaller {
+        requester: Requester::Device(Device { asid: "200000000001".into(), responsible: "Sam Sample".into() }),
+        organisation: Organisation { code: "ZX001".into(), name: "Sample Ambulance Control".into() },
+        activities: activities.iter().map(|a| (*a).to_owned()).collect(),
+    }
+}
+
+struct Asked {
+    caller: HealthCaller,
+    number: NhsNumber,
+    is_unscheduled: Option<bool>,
+    request_id: Uuid,
+}
+
+impl Asked {
+    fn of(child: usize) -> Self {
+        let request_id = Uuid::from_u128(child as u128 + 1);
+        Self { caller: caller(&["B0107"]), number: number(child), is_unscheduled: None, request_id }
+    }
+
+    fn ask(&self) -> LookUp<'_> {
+        let Self { caller, number, is_unscheduled, request_id } = self;
+        LookUp { caller, number, is_unscheduled: *is_unscheduled, request_id: *request_id, trace_id: Uuid::nil() }
+    }
+
+    fn plans(&self, register: &Register) -> Result<look_up::Seen<Plan>, LookUpError> {
+        run(look_up::plans(register, &secret(), &clock(), &self.ask(), Interaction::CareTeam))
+    }
+}
+
+fn owed(register: &Register) -> Vec<Access> {
+    let all = PageRequest { limit: 1_000, after: None };
+    run(register.owed_before(Timestamp::MAX, &all)).expect("a page").items
+}
+
+#[test]
+fn r9_r24_plans_of_two_authorities_are_shown_and_both_are_told() {
+    let register = register();
+    for authority in [HARTLEPOOL, BIRMINGHAM] {
+        upload(&register, authority, file(1, "020 7946 0001", &[(0, Change::Start)])).expect("an answer");
+    }
+    let seen = Asked::of(0).plans(&register).expect("an answer");
+    assert_eq!((seen.shown.len(), seen.access.owed.len(), seen.repeated), (2, 2, false));
+    assert_eq!(owed(&register)[0].notifications().len(), 2);
+}
+
+#[test]
+fn r24_silent_and_empty_look_ups_are_recorded_and_owe_nothing() {
+    let register = register();
+    acknowledged(&register, file(1, "020 7946 0001", &[(0, Change::Start)]));
+    let silent = Asked { caller: caller(&["B0170"]), is_unscheduled: Some(false), ..Asked::of(0) };
+    assert_eq!(silent.plans(&register).expect("an answer").shown.len(), 1);
+    let nothing = Asked::of(1).plans(&register).expect("an answer");
+    assert_eq!((nothing.shown.len(), nothing.access.nhs_number), (0, None));
+    assert!(owed(&register).is_empty());
+    for asked in [silent, Asked::of(1)] {
+        assert!(asked.plans(&register).expect("an answer").repeated, "it was recorded");
+    }
+}
+
+#[test]
+fn r8_withdrawn_plans_are_not_shown_and_their_names_are_gone() {
+    let register = register();
+    acknowledged(&register, file(1, "020 7946 0001", &[(0, Change::Start)]));
+    acknowledged(&register, file(2, "020 7946 0001", &[(0, Change::Delete)]));
+    assert!(Asked::of(0).plans(&register).expect("an answer").shown.is_empty());
+    assert_eq!((held(&register, 0)[0].family_name.as_str(), held(&register, 0)[0].given_names.len()), ("", 0));
+    acknowledged(&register, file(3, "020 7946 0001", &[(0, Change::Start)]));
+    let again = Asked { request_id: Uuid::max(), ..Asked::of(0) };
+    assert_eq!(again.plans(&register).expect("an answer").shown.len(), 1, "a later upload starts anew");
+}
+
+#[test]
+fn r22_a_retry_is_the_same_access_and_what_is_new_by_then_is_told_too() {
+    let register = register();
+    upload(&register, HARTLEPOOL, file(1, "020 7946 0001", &[(0, Change::Start)])).expect("an answer");
+    let asked = Asked::of(0);
+    let first = asked.plans(&register).expect("an answer");
+    let second = asked.plans(&register).expect("an answer");
+    assert_eq!((second.repeated, second.access.id), (true, first.access.id));
+    assert_eq!(owed(&register).len(), 1);
+    upload(&register, BIRMINGHAM, file(1, "020 7946 0001", &[(0, Change::Start)])).expect("an answer");
+    assert_eq!(asked.plans(&register).expect("an answer").shown.len(), 2);
+    let told: Vec<_> =
+        owed(&register).iter().flat_map(Access::notifications).map(|n| n.authority.to_string()).collect();
+    assert_eq!(told.len(), 2, "each authority once: {told:?}");
+}
+
+/// A register whose accesses cannot be recorded.
+struct Unrecordable<'a>(&'a Register);
+
+impl PlanReader for Unrecordable<'_> {
+    async fn plans_of(&self, child: &ChildKey) -> PortResult<Vec<Plan>> {
+        self.0.plans_of(child).await
+    }
+}
+
+impl AccessLog for Unrecordable<'_> {
+    async fn record(&self, _: &Access) -> PortResult<Option<Access>> {
+        Err(PortError { step: "accesses.put", cause: "Timeout".into(), retryable: true })
+    }
+}
+
+#[test]
+fn r21_what_cannot_be_recorded_is_not_disclosed() {
+    let register = register();
+    acknowledged(&register, file(1, "020 7946 0001", &[(0, Change::Start)]));
+    let asked = Asked::of(0);
+    let answer =
+        run(look_up::plans(&Unrecordable(&register), &secret(), &clock(), &asked.ask(), Interaction::CareTeam));
+    assert!(matches!(answer, Err(LookUpError::Port(_))));
+}
+
+#[test]
+fn r20_r23_the_history_of_a_child_without_a_plan_is_empty_and_with_one_is_not() {
+    let register = register();
+    acknowledged(&register, file(1, "020 7946 0001", &[(0, Change::Start)]));
+    Asked::of(0).plans(&register).expect("an answer");
+    let history =
+        |asked: &Asked| run(look_up::history(&register, &secret(), &clock(), &asked.ask())).expect("an answer");
+    assert_eq!(history(&Asked::of(0)).shown.len(), 1);
+    acknowledged(&register, file(2, "020 7946 0001", &[(0, Change::Delete)]));
+    assert_eq!(history(&Asked { request_id: Uuid::max(), ..Asked::of(0) }).shown.len(), 0);
+}
+
+#[test]
+fn r26_what_the_queue_did_not_take_stays_owed_and_the_sweep_sends_it() {
+    let (register, queue) = (register(), Queue::default());
+    for authority in [HARTLEPOOL, BIRMINGHAM] {
+        upload(&register, authority, file(1, "020 7946 0001", &[(0, Change::Start), (1, Change::Start)]))
+            .expect("an answer");
+    }
+    let first = Asked::of(0).plans(&register).expect("an answer").access;
+    let second = Asked::of(1).plans(&register).expect("an answer").access;
+    // Of the four messages the second fails: the first access stays owed, and the second is not held up by it.
+    queue.refuse_next([1]);
+    let (relayed, settled) = run(relay(&register, &queue, &[first.clone(), second]));
+    assert!(matches!(relayed[..], [Relayed::Failed(_), Relayed::Sent { notifications: 2 }]), "{relayed:?}");
+    assert_eq!(settled, Ok(()));
+    assert_eq!(owed(&register), [first]);
+
+    let clock = clock();
+    assert_eq!(run(sweep(&register, &queue, &clock)).expect("swept").found, 0, "the stream's turn first");
+    clock.advance(121);
+    let swept = run(sweep(&register, &queue, &clock)).expect("swept");
+    assert_eq!((swept.found, swept.sent, swept.failed), (1, 2, 0));
+    assert!(owed(&register).is_empty());
+    let ids: std::collections::BTreeSet<_> = queue
+        .told()
+        .iter()
+        .map(|sent| match sent {
+            Sent::Notification(asn) => asn.id,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!((queue.told().len(), ids.len()), (5, 4), "one was sent twice, under the same id");
+}
+
+#[test]
+fn r27_delivery_is_retried_set_aside_or_done() {
+    let (register, clock) = (register(), clock());
+    upload(&register, HARTLEPOOL, file(1, "020 7946 0001", &[(0, Change::Start)])).expect("an answer");
+    let asn = Asked::of(0).plans(&register).expect("an answer").access.notifications().remove(0);
+    let body = serde_json::to_string(&asn).expect("JSON");
+    let deliver = |body: &str, attempts| {
+        let queue = Queue::default();
+        let message = Message { receipt: "r", body, attempts, trace: None };
+        (run(handle(&register, &register, &queue, &clock, &message, 60)), queue.told())
+    };
+    let put = |status| {
+        let name = "Hartlepool".to_owned();
+        register.put_authority(Authority { code: code(HARTLEPOOL), name, region: "Any".into(), status });
+    };
+
+    put(Status::Closed);
+    for (attempts, seconds) in [(1, 60), (2, 120), (3, 240), (4, 480)] {
+        let expected = vec![Sent::Postponed("r".into(), seconds)];
+        assert_eq!(deliver(&body, attempts), (Outcome::Retry(Failure::AuthorityClosed), expected));
+    }
+    let (outcome, told) = deliver(&body, MAX_ATTEMPTS);
+    assert_eq!(outcome, Outcome::SetAside(Failure::AuthorityClosed));
+    let [Sent::SetAside(kept, why)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((kept, why.reason.as_str(), why.authority.as_str()), (&body, "authority-closed", HARTLEPOOL));
+
+    let (outcome, told) = deliver("{}", 1);
+    assert_eq!((outcome, told.len()), (Outcome::SetAside(Failure::Unreadable), 1), "hopeless: at once");
+
+    put(Status::Open);
+    assert_eq!(deliver(&body, 6), (Outcome::Delivered, vec![]));
+    assert_eq!(deliver(&body, 1), (Outcome::AlreadyDelivered, vec![]));
+    let all = PageRequest { limit: 10, after: None };
+    assert_eq!(run(register.notifications(&code(HARTLEPOOL), None, &all)).expect("a page").items.len(), 1);
+}
+
+#[test]
+fn r27_what_cannot_be_set_aside_is_handed_out_again() {
+    let (register, queue) = (register(), Queue::default());
+    queue.refuse_next([0]);
+    let message = Message { receipt: "r", body: "{}", attempts: 1, trace: None };
+    let outcome = run(handle(&register, &register, &queue, &clock(), &message, 60));
+    assert!(matches!(outcome, Outcome::Retry(Failure::Port(_))));
+}

@@ -1,0 +1,368 @@
+//! One contract for every adapter: what the ports promise, run in memory and on DynamoDB.
+
+use cpis::{
+    aws::{Dynamo, Tables, config},
+    domain::{
+        access::{Access, Interaction, Owed},
+        authority::{Authority, AuthorityCode, Status},
+        caller::{Device, Organisation, Requester},
+        contact::Contact,
+        nhs_number::{ChildKey, ChildKeySecret, NhsNumber},
+        notification::{Delivered, State},
+        plan::{Plan, PlanType},
+        upload::{Acknowledgement, UploadSummary},
+    },
+    memory::Register,
+    ports::{
+        AccessHistory, AccessLog, ContactLog, Directory, Guard, Mailbox, MailboxReader, Outbox, Page, PageRequest,
+        PlanReader, PlanRegister, PlanWrite, PlanWriter, PortResult, Standing, UploadLog, UploadReader,
+    },
+};
+use jiff::{Timestamp, civil::date};
+use uuid::Uuid;
+
+trait Store:
+    PlanReader
+    + PlanWriter
+    + PlanRegister
+    + UploadLog
+    + UploadReader
+    + ContactLog
+    + AccessLog
+    + AccessHistory
+    + Outbox
+    + Mailbox
+    + MailboxReader
+    + Directory
+{
+}
+
+impl Store for Register {}
+impl Store for Dynamo {}
+
+fn open() -> Authority {
+    Authority { code: la(0), name: "Hartlepool".into(), region: "North East".into(), status: Status::Open }
+}
+
+#[tokio::test]
+async fn in_memory() {
+    let register = Register::default();
+    register.put_authority(open());
+    contract(&register).await;
+}
+
+#[tokio::test]
+async fn on_dynamodb() {
+    let server = cpis_tests::dynamo::Dynamo::start().await;
+    server.put("directory", &cpis_tests::world::authority(la(0).as_str(), "open"));
+    let config = config::load().await.into_builder();
+    let credentials = aws_sdk_dynamodb::config::Credentials::new("test", "test", None, None, "test");
+    let config = config
+        .endpoint_url(&server.url)
+        .region(aws_sdk_dynamodb::config::Region::new("eu-west-2"))
+        .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(credentials))
+        .build();
+    let tables = Tables {
+        plans: "plans".into(),
+        accesses: "accesses".into(),
+        uploads: "uploads".into(),
+        mailbox: "mailbox".into(),
+        directory: "directory".into(),
+    };
+    contract(&Dynamo::new(&config, tables)).await;
+}
+
+async fn contract(store: &impl Store) {
+    plans_are_guarded(store).await;
+    plans_are_listed_by_authority(store).await;
+    contacts_only_go_forward(store).await;
+    uploads_keep_their_first_answer(store).await;
+    uploads_are_listed_newest_first(store).await;
+    numbers_of_the_latest_upload_stand(store).await;
+    accesses_are_recorded_once(store).await;
+    accesses_are_read_newest_first(store).await;
+    the_outbox_holds_what_is_owed(store).await;
+    notifications_are_delivered_once(store).await;
+    notifications_are_acknowledged_once(store).await;
+    cursors_of_other_lists_are_refused(store).await;
+    the_directory_knows_what_was_put_there(store).await;
+}
+
+fn la(n: u32) -> AuthorityCode {
+    AuthorityCode::parse(&format!("E{:08}", 6_000_001 + n)).expect("valid")
+}
+
+fn number(n: usize) -> NhsNumber {
+    NhsNumber::parse(&cpis_tests::world::nhs_number(n)).expect("valid")
+}
+
+fn child(n: usize) -> ChildKey {
+    ChildKeySecret::new(&[3; 32]).expect("long enough").key_of(&number(n))
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + second).expect("in range")
+}
+
+fn phones(emergency: &str) -> Contact {
+    Contact { emergency_duty_team_phone: emergency.into(), office_hours_phone: Some("020 7946 0009".into()) }
+}
+
+fn plan(n: usize, authority: u32, sequence: u64, known: bool) -> Plan {
+    Plan {
+        nhs_number: number(n),
+        authority: la(authority),
+        authority_name: "Sample".into(),
+        plan_type: PlanType::ChildProtection,
+        local_id: Some(format!("C-{n}")),
+        family_name: "Sample".into(),
+        given_names: vec!["Robin".into(), "Lee".into()],
+        birth_date: date(2015, 6, 1),
+        start: date(2026, 1, 31),
+        end: (!known).then(|| date(2026, 5, 1)),
+        deleted: None,
+        contact: phones("020 7946 0001"),
+        contact_sequence: sequence,
+        sequence,
+        known,
+        updated: at(0),
+    }
+}
+
+/// Every entry of a list, read in pages of this size.
+async fn all<T, F: Future<Output = PortResult<Page<T>>>>(limit: usize, read: impl Fn(PageRequest) -> F) -> Vec<T> {
+    let mut request = PageRequest { limit, after: None };
+    let mut found = Vec::new();
+    loop {
+        let page = read(request.clone()).await.expect("a page");
+        assert!(page.items.len() <= limit);
+        found.extend(page.items);
+        request.after = page.next;
+        if request.after.is_none() {
+            return found;
+        }
+    }
+}
+
+async fn plans_are_guarded(store: &impl Store) {
+    let key = child(1);
+    let write = async |sequence, known, guard| {
+        store.write_plan(&key, &plan(1, 1, sequence, known), guard).await.expect("an answer") == PlanWrite::Written
+    };
+    assert!(!write(5, false, Guard::StartedAndNothingNewer).await, "nothing is held");
+    assert!(write(5, false, Guard::Absent).await);
+    assert!(!write(5, false, Guard::Absent).await);
+    assert!(!write(6, false, Guard::StartedAndNothingNewer).await, "no start has come");
+    assert!(!write(6, true, Guard::StillAwaiting(4)).await);
+    assert!(!write(4, true, Guard::NothingNewer).await, "something newer is held");
+    assert!(write(5, true, Guard::StillAwaiting(5)).await);
+    assert!(!write(5, true, Guard::StillAwaiting(5)).await, "it awaits no more");
+    assert!(write(5, true, Guard::NothingNewer).await, "the same again");
+    assert!(write(6, true, Guard::StartedAndNothingNewer).await);
+    let refused = store.write_plan(&key, &plan(1, 1, 4, true), Guard::NothingNewer).await.expect("an answer");
+    assert_eq!(refused, PlanWrite::Refused(Some(Box::new(plan(1, 1, 6, true)))), "what is held is told");
+    let absent = store.write_plan(&child(2), &plan(2, 1, 1, false), Guard::StartedAndNothingNewer).await;
+    assert_eq!(absent.expect("an answer"), PlanWrite::Refused(None));
+    assert_eq!(store.plans_of(&key).await.expect("plans"), [plan(1, 1, 6, true)]);
+    assert_eq!(store.plans_of(&child(2)).await.expect("plans"), []);
+}
+
+async fn plans_are_listed_by_authority(store: &impl Store) {
+    for n in 100..123 {
+        store.write_plan(&child(n), &plan(n, 2, 1, true), Guard::NothingNewer).await.expect("an answer");
+    }
+    let authority = la(2);
+    let held = all(10, async |page| store.plans_held(&authority, &page).await).await;
+    let mut found: Vec<_> = held.iter().map(|(key, plan)| (key.clone(), plan.nhs_number.clone())).collect();
+    let mut expected: Vec<_> = (100..123).map(|n| (child(n), number(n))).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+async fn contacts_only_go_forward(store: &impl Store) {
+    let key = child(200);
+    store.write_plan(&key, &plan(200, 3, 5, true), Guard::NothingNewer).await.expect("an answer");
+    let id = plan(200, 3, 5, true).id();
+    for (sequence, phone, expected) in [(4, "old", "020 7946 0001"), (7, "new", "new"), (6, "older", "new")] {
+        store.write_contact(&key, &id, &phones(phone), sequence).await.expect("an answer");
+        let held = store.plans_of(&key).await.expect("plans").remove(0);
+        assert_eq!(held.contact.emergency_duty_team_phone, expected);
+    }
+    store.write_contact(&child(201), &id, &phones("new"), 9).await.expect("an answer");
+    assert_eq!(store.plans_of(&child(201)).await.expect("plans"), [], "no plan is made up");
+}
+
+fn upload(sequence: u64, digest: &str) -> UploadSummary {
+    UploadSummary {
+        sequence,
+        created: at(1),
+        received: at(2),
+        code: None,
+        records: 3,
+        loaded: None,
+        digest: digest.into(),
+    }
+}
+
+async fn uploads_keep_their_first_answer(store: &impl Store) {
+    let authority = la(4);
+    let digest = "d1".to_owned();
+    assert_eq!(store.upload(&authority, 1).await.expect("read"), None);
+    assert_eq!(store.begin(&authority, &upload(1, "d1")).await.expect("begun"), Standing::Begun);
+    let unfinished = Standing::Unfinished { digest: digest.clone() };
+    assert_eq!(store.begin(&authority, &upload(1, "d2")).await.expect("held"), unfinished);
+    // Larger than an item may be, and of a kind that hardly packs.
+    let answer: Vec<u8> =
+        (0_u64..120_000).flat_map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7).to_le_bytes()).collect();
+    let acknowledgement = Acknowledgement::of(authority.clone(), 1, at(3), 3, vec![]);
+    assert_eq!(store.complete(&authority, &acknowledgement, &answer).await.expect("kept"), answer);
+    assert_eq!(store.complete(&authority, &acknowledgement, b"another").await.expect("kept"), answer);
+    let completed = Standing::Completed { digest, answer };
+    assert_eq!(store.begin(&authority, &upload(1, "d1")).await.expect("held"), completed);
+    assert_eq!(store.upload(&authority, 1).await.expect("read"), Some(completed));
+    let listed = all(5, async |page| store.uploads(&authority, &page).await).await;
+    assert_eq!(listed.iter().map(|u| (u.code, u.loaded)).collect::<Vec<_>>(), [(Some(acknowledgement.code), Some(3))]);
+    assert!(
+        store.complete(&authority, &Acknowledgement { sequence: 9, ..acknowledgement }, b"x").await.is_err(),
+        "never begun"
+    );
+}
+
+async fn uploads_are_listed_newest_first(store: &impl Store) {
+    let authority = la(5);
+    for sequence in [2, 10, 9, 1, 100] {
+        store.begin(&authority, &upload(sequence, "d")).await.expect("begun");
+    }
+    let listed = all(2, async |page| store.uploads(&authority, &page).await).await;
+    assert_eq!(listed.iter().map(|u| u.sequence).collect::<Vec<_>>(), [100, 10, 9, 2, 1]);
+}
+
+async fn numbers_of_the_latest_upload_stand(store: &impl Store) {
+    let authority = la(6);
+    assert_eq!(store.contact(&authority).await.expect("read"), None);
+    let mut standings = Vec::new();
+    for (sequence, phone) in [(5, "a"), (4, "b"), (7, "a"), (9, "c"), (8, "d")] {
+        let standing = store.advance_contact(&authority, &phones(phone), sequence).await.expect("kept");
+        standings.push((standing.contact.emergency_duty_team_phone.clone(), standing.sequence, standing.spreads_due));
+    }
+    let expected = [("a", 5, 0), ("a", 5, 0), ("a", 7, 0), ("c", 9, 2), ("c", 9, 2)];
+    assert_eq!(standings, expected.map(|(phone, sequence, due)| (phone.to_owned(), sequence, due)));
+    let standing = store.contact(&authority).await.expect("read").expect("there");
+    store.contact_spread(&authority, &standing).await.expect("noted");
+    store.contact_spread(&authority, &standing).await.expect("an outdated note changes nothing");
+    assert_eq!(store.contact(&authority).await.expect("read").expect("there").spreads_due, 1);
+}
+
+fn access(n: usize, id: u128, second: i64) -> Access {
+    Access {
+        child: child(n),
+        id: Uuid::from_u128(id),
+        at: at(second),
+        requester: Requester::Device(Device { asid: "200000000001".into(), responsible: "Sam Sample".into() }),
+        organisation: Organisation { code: "ZX001".into(), name: "Sample Hospital".into() },
+        interaction: Interaction::CareTeam,
+        unscheduled: true,
+        disclosed: vec!["CPP#E06000001".into()],
+        owed: vec![Owed { authority: la(7), local_ids: vec!["C-1".into()] }],
+        nhs_number: Some(number(n)),
+        trace_id: Uuid::from_u128(9),
+    }
+}
+
+async fn accesses_are_recorded_once(store: &impl Store) {
+    let first = access(300, 1, 10);
+    assert_eq!(store.record(&first).await.expect("recorded"), None);
+    let again = Access { at: at(11), disclosed: vec![], ..first.clone() };
+    assert_eq!(store.record(&again).await.expect("held"), Some(first));
+}
+
+async fn accesses_are_read_newest_first(store: &impl Store) {
+    for id in 0..7_u32 {
+        // Milliseconds matter, and a moment without any must not sort after one with.
+        let moment = at(20) + jiff::SignedDuration::from_millis(i64::from(id) * 250);
+        let access = Access { at: moment, owed: vec![], ..access(301, u128::from(id), 0) };
+        store.record(&access).await.expect("recorded");
+    }
+    let key = child(301);
+    let read = all(3, async |page| store.accesses_of(&key, &page).await).await;
+    assert_eq!(read.iter().map(|a| a.id.as_u128()).collect::<Vec<_>>(), [6, 5, 4, 3, 2, 1, 0]);
+}
+
+async fn the_outbox_holds_what_is_owed(store: &impl Store) {
+    let everything = || all(2, async |page| store.owed_before(at(1_000), &page).await);
+    let before: Vec<_> = everything().await.iter().map(|a| (a.child.clone(), a.id)).collect();
+    store.settle(&before).await.expect("settled");
+    for id in 0..5_u32 {
+        store.record(&access(302, u128::from(id), 900 + i64::from(id))).await.expect("recorded");
+    }
+    store.record(&Access { owed: vec![], ..access(302, 99, 900) }).await.expect("recorded");
+    let ids = |found: Vec<Access>| found.iter().map(|a| a.id.as_u128()).collect::<Vec<_>>();
+    assert_eq!(ids(everything().await), [0, 1, 2, 3, 4]);
+    let early = all(9, async |page| store.owed_before(at(902), &page).await).await;
+    assert_eq!(ids(early), [0, 1]);
+    let key = |id| (child(302), Uuid::from_u128(id));
+    for _ in 0..2 {
+        store.settle(&[key(1), key(3)]).await.expect("settled");
+        assert_eq!(ids(everything().await), [0, 2, 4]);
+    }
+    store.settle(&[key(0), (child(399), Uuid::nil())]).await.expect("one that was never recorded hinders no other");
+    assert_eq!(ids(everything().await), [2, 4]);
+    let unknown = child(399);
+    assert_eq!(all(9, async |page| store.accesses_of(&unknown, &page).await).await, [], "no access is made up");
+}
+
+fn delivered(authority: u32, n: u128, second: i64) -> Delivered {
+    let owed = vec![Owed { authority: la(authority), local_ids: vec!["C-1".into()] }];
+    let notification = Access { owed, ..access(303, n, second) }.notifications().remove(0);
+    Delivered { notification, delivered_at: at(second + 1), state: State::Unread, acknowledged_at: None }
+}
+
+async fn notifications_are_delivered_once(store: &impl Store) {
+    let first = delivered(8, 1, 30);
+    assert!(store.deliver(&first).await.expect("delivered"));
+    assert!(!store.deliver(&Delivered { delivered_at: at(99), ..first.clone() }).await.expect("held"));
+    let authority = la(8);
+    assert_eq!(all(9, async |page| store.notifications(&authority, None, &page).await).await, [first]);
+    let other = la(9);
+    assert_eq!(all(9, async |page| store.notifications(&other, None, &page).await).await, []);
+}
+
+async fn notifications_are_acknowledged_once(store: &impl Store) {
+    let authority = la(10);
+    for n in 0..6_u32 {
+        store.deliver(&delivered(10, u128::from(n), 40 + i64::from(n))).await.expect("delivered");
+    }
+    let id = |n: u32| delivered(10, u128::from(n), 40 + i64::from(n)).notification.id;
+    for n in [1, 4] {
+        let now = store.acknowledge(&authority, id(n), at(60)).await.expect("an answer").expect("there");
+        assert_eq!((now.state, now.acknowledged_at), (State::Acknowledged, Some(at(60))));
+        let later = store.acknowledge(&authority, id(n), at(70)).await.expect("an answer");
+        assert_eq!(later, Some(now), "the first acknowledgement stands");
+    }
+    assert_eq!(store.acknowledge(&la(11), id(2), at(60)).await.expect("an answer"), None, "another authority's");
+    assert_eq!(store.acknowledge(&authority, Uuid::max(), at(60)).await.expect("an answer"), None);
+    for (state, expected) in
+        [(None, &[0, 1, 2, 3, 4, 5][..]), (Some(State::Unread), &[0, 2, 3, 5]), (Some(State::Acknowledged), &[1, 4])]
+    {
+        let found = all(2, async |page| store.notifications(&authority, state, &page).await).await;
+        let found: Vec<_> = found.iter().map(|d| d.notification.id).collect();
+        assert_eq!(found, expected.iter().map(|n| id(*n)).collect::<Vec<_>>(), "{state:?}");
+    }
+}
+
+/// R32
+async fn cursors_of_other_lists_are_refused(store: &impl Store) {
+    for cursor in ["", "x", "not a cursor", "YXx8fHx8fHx8YQ"] {
+        let page = PageRequest { limit: 5, after: Some(cursor.to_owned()) };
+        let bad = |result: PortResult<()>| result.expect_err("refused").is_bad_cursor();
+        assert!(bad(store.plans_held(&la(2), &page).await.map(drop)), "{cursor}");
+        assert!(bad(store.uploads(&la(5), &page).await.map(drop)), "{cursor}");
+        assert!(bad(store.notifications(&la(10), None, &page).await.map(drop)), "{cursor}");
+    }
+}
+
+async fn the_directory_knows_what_was_put_there(store: &impl Store) {
+    assert_eq!(store.authority(&la(0)).await.expect("read").map(|a| a.status), Some(Status::Open));
+    assert_eq!(store.authority(&la(99)).await.expect("read"), None);
+}
