@@ -142,46 +142,27 @@ fn untyped<T: serde::Serialize>(answer: &T) -> Value {
     serde_json::to_value(answer).unwrap_or_else(|e| panic!("answer: {e}"))
 }
 
-/// The tables, as `CreateTable` wants them.
-fn table_definitions() -> [Value; 5] {
-    [
-        table("plans", ("child", "plan"), &[], &[("by-authority", "la", "child")]),
-        table(
-            "accesses",
-            ("child", "id"),
-            &[("by-time", "at")],
-            &[("by-organisation", "organisationCode", "at"), ("outbox", "outbox", "at")],
-        ),
-        table("uploads", ("la", "sequence"), &[], &[]),
-        table("mailbox", ("la", "id"), &[("by-time", "at"), ("by-state", "state_at")], &[]),
-        table("directory", ("kind", "code"), &[], &[]),
-    ]
+/// The tables of `template.yaml`, as `CreateTable` wants them.
+fn table_definitions() -> Vec<Value> {
+    let template: serde_yaml_ng::Value =
+        serde_yaml_ng::from_str(include_str!("../../template.yaml")).unwrap_or_else(|e| panic!("template.yaml: {e}"));
+    TABLES.iter().map(|(_, table)| table_definition(&template, table)).collect()
 }
 
-fn table(name: &str, key: (&str, &str), local: &[(&str, &str)], global: &[(&str, &str, &str)]) -> Value {
-    let keys = |hash: &str, range: &str| json!([{"AttributeName": hash, "KeyType": "HASH"}, {"AttributeName": range, "KeyType": "RANGE"}]);
-    let index = |name: &str, hash: &str, range: &str| json!({"IndexName": name, "KeySchema": keys(hash, range), "Projection": {"ProjectionType": "ALL"}});
-    let mut names: Vec<&str> = vec![key.0, key.1];
-    names.extend(local.iter().map(|(_, range)| range));
-    names.extend(global.iter().flat_map(|(_, hash, range)| [hash, range]));
-    names.sort_unstable();
-    names.dedup();
-    let kind = |attribute: &str| if attribute == "sequence" { "N" } else { "S" };
-    let attributes: Vec<Value> = names.iter().map(|n| json!({"AttributeName": n, "AttributeType": kind(n)})).collect();
-    let mut table = json!({
-        "TableName": name,
-        "KeySchema": keys(key.0, key.1),
-        "AttributeDefinitions": attributes,
-        "BillingMode": "PAY_PER_REQUEST",
-    });
-    if !local.is_empty() {
-        table["LocalSecondaryIndexes"] = local.iter().map(|(n, range)| index(n, key.0, range)).collect();
+/// `plans` is the resource `PlansTable`.
+fn table_definition(template: &serde_yaml_ng::Value, name: &str) -> Value {
+    let id = format!("{}{}Table", name[..1].to_uppercase(), &name[1..]);
+    let properties = &template["Resources"][id.as_str()]["Properties"];
+    let mut table = json!({"TableName": name, "BillingMode": "PAY_PER_REQUEST"});
+    for part in
+        ["AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes", "GlobalSecondaryIndexes", "StreamSpecification"]
+    {
+        if let Some(value) = properties.get(part) {
+            table[part] = untyped(value);
+        }
     }
-    if !global.is_empty() {
-        table["GlobalSecondaryIndexes"] = global.iter().map(|(n, hash, range)| index(n, hash, range)).collect();
-    }
-    if name == "accesses" {
-        table["StreamSpecification"] = json!({"StreamEnabled": true, "StreamViewType": "NEW_IMAGE"});
+    if let Some(stream) = table.get_mut("StreamSpecification") {
+        stream["StreamEnabled"] = true.into();
     }
     table
 }

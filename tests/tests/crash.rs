@@ -1,0 +1,292 @@
+//! Functions are killed (kill -9) at every call that they make, before it takes effect and after, and then the caller tries
+//! again, as clients, Lambda and SQS do. Whatever the moment, the end is that of a run that nothing disturbed.
+
+use cpis_tests::{
+    events,
+    proxy::{Fault, Plan, When},
+    runtime_api::{Function, Outcome},
+    world::{AUTHORITIES, World, csv, look_up, nhs_number, row, upload},
+};
+use futures_util::{StreamExt, future::join_all, stream};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+
+/// How often a caller tries again before it is a failure of the system.
+const PATIENCE: usize = 8;
+/// Crashes tried at once.
+const AT_ONCE: usize = 4;
+const REQUEST: &str = "0d1f7c1e-51c4-4d38-9f0b-27f9d7a4a001";
+
+/// What is broken off and tried again.
+#[derive(Debug, Clone, Copy)]
+enum Scenario {
+    /// A second file: new plans, ends, withdrawals, bad rows, another telephone number.
+    Upload,
+    /// A look-up of a child whom two authorities know.
+    LookUp(&'static str),
+    /// The stream brings accesses to the relay.
+    Relay,
+    /// The relay's sweep finds them.
+    Sweep,
+    /// The queue brings notifications, some hopeless, to delivery.
+    Delivery,
+}
+
+impl Scenario {
+    fn function(self) -> &'static str {
+        match self {
+            Self::Upload => "plan-upload",
+            Self::LookUp(_) => "flag-lookup",
+            Self::Relay | Self::Sweep => "asn-relay",
+            Self::Delivery => "asn-delivery",
+        }
+    }
+
+    /// A world in which it can begin, made from one in which everything before has happened.
+    async fn begin(self, before: &World) -> World {
+        let world = World::new().await;
+        match self {
+            Self::Upload | Self::LookUp(_) => world.copy(&["plans", "uploads"], before),
+            Self::Relay | Self::Sweep => world.copy(&["plans", "uploads", "accesses"], before),
+            Self::Delivery => {
+                let hopeless = json!("not a notification").to_string();
+                world.sqs.send("asn", &hopeless, Map::new());
+                before.sqs.messages("asn").iter().for_each(|m| world.sqs.send("asn", &m.body, m.attributes.clone()));
+                let lost = before.sqs.messages("asn")[0].body.replace(AUTHORITIES[0], "E06000099");
+                world.sqs.send("asn", &lost, Map::new());
+            }
+        }
+        world
+    }
+
+    /// One try. `None`: it must be tried again.
+    async fn attempt(self, world: &World, function: &Function) -> Option<Vec<u8>> {
+        match self {
+            Self::Upload => answered(function, &second_upload()).await,
+            Self::LookUp(resource) => answered(function, &look_up(resource, &nhs_number(0), REQUEST).event()).await,
+            Self::Relay => {
+                let records: Vec<Value> = world.dynamo.scan("accesses").iter().enumerate().map(record).collect();
+                batch_done(function, &events::stream_event(&records)).await
+            }
+            Self::Sweep => batch_done(function, &events::schedule_event()).await,
+            Self::Delivery => deliver(world, function).await,
+        }
+    }
+
+    /// Tries, each time with a new process after the old one died, until it is done; what came back last.
+    async fn finish(self, world: &World, mut function: Function) -> Vec<u8> {
+        for _ in 0..PATIENCE {
+            if let Some(answer) = self.attempt(world, &function).await {
+                return answer;
+            }
+            if function.peak_memory().is_err() {
+                function = world.start(self.function()).await;
+            }
+        }
+        panic!("{self:?} is not done after {PATIENCE} tries: {}", function.stop().await)
+    }
+
+    /// All that must be the same in the end, without what depends on the time.
+    fn end(self, world: &World, answer: &[u8]) -> Value {
+        let tables: Map<String, Value> = ["plans", "accesses", "uploads", "mailbox"]
+            .into_iter()
+            .map(|table| {
+                (table.to_owned(), timeless(world.dynamo.scan(table).into_iter().filter_map(lasting).collect()))
+            })
+            .collect();
+        let bodies = |queue: &str| -> BTreeSet<String> {
+            world.sqs.messages(queue).iter().map(|m| timeless(parse(m.body.as_bytes())).to_string()).collect()
+        };
+        let answer = match self {
+            Self::Upload | Self::LookUp(_) => timeless(parse(answer)),
+            Self::Relay | Self::Sweep | Self::Delivery => Value::Null,
+        };
+        json!({"tables": tables, "queue": bodies("asn"), "dead": bodies("asn-dlq"), "answer": answer})
+    }
+}
+
+/// The body of a request's answer; `None` where a client would try again.
+async fn answered(function: &Function, event: &Value) -> Option<Vec<u8>> {
+    let reply = function.invoke_json(event).await;
+    let Outcome::Answer(_) = reply.outcome else { return None };
+    let answer = reply.json();
+    match answer["statusCode"].as_u64() {
+        Some(200) => Some(answer["body"].as_str().expect("a body").as_bytes().to_vec()),
+        Some(503) => None,
+        _ => panic!("neither done nor to be tried again: {answer}"),
+    }
+}
+
+async fn batch_done(function: &Function, event: &Value) -> Option<Vec<u8>> {
+    let reply = function.invoke_json(event).await;
+    let Outcome::Answer(_) = reply.outcome else { return None };
+    let failures = reply.json()["batchItemFailures"].as_array().map_or(0, Vec::len);
+    (failures == 0).then(Vec::new)
+}
+
+/// One round of the event source mapping: receives, hands over, deletes what succeeded. Done when the queue is empty.
+async fn deliver(world: &World, function: &Function) -> Option<Vec<u8>> {
+    loop {
+        let batch = world.sqs.receive("asn");
+        if batch.is_empty() {
+            break;
+        }
+        let reply = function.invoke_json(&events::sqs_event("asn", &batch)).await;
+        let answer = reply.answer().map(|_| reply.json());
+        let failed = events::failed_ids(answer.as_ref(), &batch);
+        let done = batch.iter().filter(|m| !failed.contains(&m.id)).map(|m| m.receipt.as_str());
+        world.sqs.delete("asn", done);
+        if answer.is_none() {
+            break;
+        }
+    }
+    world.sqs.advance(3600);
+    world.sqs.messages("asn").is_empty().then(Vec::new)
+}
+
+fn record((number, item): (usize, &Value)) -> Value {
+    events::insert_record(number, &json!({"child": item["child"], "id": item["id"]}), item)
+}
+
+fn parse(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(bytes)))
+}
+
+/// The item without what may differ after a crash: names and parts of stored answers, and how often numbers are still
+/// to be spread.
+fn lasting(mut item: Value) -> Option<Value> {
+    if item.get("bytes").is_some() {
+        return None;
+    }
+    let fields = item.as_object_mut()?;
+    fields.remove("answer");
+    fields.remove("spreadsDue");
+    Some(item)
+}
+
+/// The value with every moment in it replaced.
+fn timeless(value: Value) -> Value {
+    match value {
+        Value::String(text) => match text.split('#').next_back().map(str::parse::<jiff::Timestamp>) {
+            Some(Ok(_)) => "a moment".into(),
+            _ => text.into(),
+        },
+        Value::Array(values) => values.into_iter().map(timeless).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, timeless(value))).collect(),
+        other => other,
+    }
+}
+
+fn first_upload(authority: &str) -> Value {
+    let rows: Vec<String> = (0..12).map(|i| row(i, "CPP", ",")).collect();
+    upload(authority, 1, "01632 960001", &csv(&rows)).event()
+}
+
+fn second_upload() -> Value {
+    let mut rows: Vec<String> = (12..30).map(|i| row(i, "LAC", ",")).collect();
+    rows.extend((2..5).map(|i| row(i, "CPP", "2025-11-01,")));
+    rows.extend((5..7).map(|i| row(i, "CPP", ",2025-11-01")));
+    rows.extend((40..42).map(|i| row(i, "CPP", "2025-11-01,")));
+    rows.push(row(8, "XYZ", ","));
+    rows.push(row(12, "LAC", ","));
+    upload(AUTHORITIES[0], 2, "01632 960002", &csv(&rows)).event()
+}
+
+/// Everything up to notifications in the queue, undisturbed: two authorities' first files, look-ups of some children.
+async fn before() -> World {
+    let world = World::new().await;
+    let upload = world.start("plan-upload").await;
+    for authority in AUTHORITIES {
+        answered(&upload, &first_upload(authority)).await.expect("the first upload");
+    }
+    let look = world.start("flag-lookup").await;
+    for child in 0..3 {
+        let request = format!("0d1f7c1e-51c4-4d38-9f0b-27f9d7a4b{child:03}");
+        answered(&look, &look_up("CareTeam", &nhs_number(child), &request).event()).await.expect("a look-up");
+    }
+    // As if they had been made long ago, so that the sweep takes them too.
+    for mut access in world.dynamo.scan("accesses") {
+        access["at"] = json!({"S": "2026-01-01T12:00:00.000Z"});
+        world.dynamo.put("accesses", &access);
+    }
+    let owed = world.dynamo.scan("accesses");
+    let relay = world.start("asn-relay").await;
+    batch_done(&relay, &events::stream_event(&owed.iter().enumerate().map(record).collect::<Vec<_>>()))
+        .await
+        .expect("the relay");
+    assert_eq!(world.sqs.messages("asn").len(), 6, "three look-ups, two authorities");
+    owed.iter().for_each(|access| world.dynamo.put("accesses", access));
+    world
+}
+
+/// Breaks the scenario at every call, in every way, and compares.
+async fn survives(scenario: Scenario) {
+    let before = &before().await;
+    let clean = scenario.begin(before).await;
+    let answer = scenario.finish(&clean, clean.start(scenario.function()).await).await;
+    let calls = clean.proxy.calls();
+    assert!(!calls.is_empty(), "{scenario:?} makes no calls");
+    let expected = &scenario.end(&clean, &answer);
+    let crashes = (1..=calls.len())
+        .flat_map(|call| [(call, When::Before, true), (call, When::After, true), (call, When::After, false)]);
+    stream::iter(crashes)
+        .for_each_concurrent(AT_ONCE, |(call, when, kill)| async move {
+            let world = scenario.begin(before).await;
+            let function = world.start(scenario.function()).await;
+            let fault = if kill { Fault::Kill(function.killer()) } else { Fault::Drop };
+            world.proxy.arm(Plan { call, when, fault });
+            let answer = scenario.finish(&world, function).await;
+            let moment =
+                format!("{scenario:?}, call {call} ({:?}), {when:?}, killed: {kill}", world.proxy.calls()[call - 1]);
+            assert_eq!(world.proxy.fired(), 1, "{moment}");
+            let end = scenario.end(&world, &answer);
+            assert_eq!(&end, expected, "{moment}");
+            if matches!(scenario, Scenario::Upload) {
+                let again = answered(&world.start("plan-upload").await, &second_upload()).await.expect("a replay");
+                assert_eq!(again, answer, "the acknowledgement of a replay, {moment}");
+            }
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_survives_kill_9_at_every_call() {
+    survives(Scenario::Upload).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_up_survives_kill_9_at_every_call() {
+    for resource in ["CareTeam", "Flag", "AuditEvent"] {
+        survives(Scenario::LookUp(resource)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_relay_survives_kill_9_at_every_call() {
+    survives(Scenario::Relay).await;
+    survives(Scenario::Sweep).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn delivery_survives_kill_9_at_every_call() {
+    survives(Scenario::Delivery).await;
+}
+
+/// Eight processes get the same request at the same time; what all of them answered.
+async fn at_once(scenario: Scenario, world: &World) -> Vec<Vec<u8>> {
+    let functions = join_all((0..8).map(|_| world.start(scenario.function()))).await;
+    join_all(functions.into_iter().map(|function| scenario.finish(world, function))).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_request_made_eight_times_at_once_has_one_effect_and_one_answer() {
+    let before = before().await;
+    for scenario in [Scenario::Upload, Scenario::LookUp("CareTeam"), Scenario::LookUp("Flag")] {
+        let clean = scenario.begin(&before).await;
+        let answer = scenario.finish(&clean, clean.start(scenario.function()).await).await;
+        let world = scenario.begin(&before).await;
+        let answers = at_once(scenario, &world).await;
+        assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{scenario:?}: answers differ");
+        assert_eq!(scenario.end(&world, &answers[0]), scenario.end(&clean, &answer), "{scenario:?}");
+    }
+}
