@@ -68,6 +68,10 @@ fn read_rules(text: &str) -> (Numbers, Vec<String>) {
 /// The rules cited by a file's shipped code and by its tests.
 fn citations(source: &Source) -> (Numbers, Numbers) {
     let path = source.path.as_str();
+    // What is planted here proves nothing.
+    if path.starts_with("tests/tests/sources/") {
+        return Default::default();
+    }
     let ships = ["shared/src/", "functions/", "infra/"].iter().any(|p| path.starts_with(p)) || path == "template.yaml";
     match path.rsplit_once('.') {
         Some((_, "rs")) if ships || path.starts_with("tests/") => {
