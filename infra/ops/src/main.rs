@@ -1,2 +1,29 @@
-//! ops
-fn main() {}
+//! `cpis`, the operator's command: tokens, directory, synthetic data, status and dead letters.
+
+mod cli;
+mod directory;
+mod dlq;
+mod entries;
+mod failure;
+mod generate;
+mod output;
+mod people;
+mod random;
+mod settings;
+mod spoil;
+mod stack;
+mod status;
+mod sweep;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match cli::Cli::parse().run().await {
+        Ok(outcome) => outcome.into(),
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,146 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    directory::DirectoryArgs,
+    dlq::DlqArgs,
+    failure::{Outcome, Result},
+    generate::GenerateArgs,
+    status::StatusArgs,
+    token::TokenArgs,
+};
+
+/// What every command's help ends with.
+macro_rules! help {
+    ($examples:literal) => {
+        concat!(
+            "Examples:\n",
+            $examples,
+            "\n\nExit status: 0 done and well, 1 an error, 2 wrong usage, 3 done, but something needs attention.\n",
+            "Data goes to stdout, messages and progress to stderr."
+        )
+    };
+}
+pub(crate) use help;
+
+/// Operates CP-IS: tokens, directory, synthetic data, status, dead letters
+#[derive(Debug, Parser)]
+#[command(
+    name = "cpis",
+    version,
+    propagate_version = true,
+    after_help = help!("  cpis status
+  cpis dlq list
+  cpis dlq replay --reason authority-closed --dry-run
+  cpis generate --authority E06000001 --children 300 > plans.csv
+
+Commands that need the deployed system find it by --stack (or CPIS_STACK), at AWS_ENDPOINT_URL if that is set, \
+otherwise in the account and region of the AWS profile in use."),
+)]
+pub(crate) struct Cli {
+    /// Print JSON for programs to read
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make an issuer's key, and tokens of that issuer, for tests and demonstrations
+    Token(TokenArgs),
+    /// Load, list, open and close authorities and health care settings
+    Directory(DirectoryArgs),
+    /// Write upload files of invented children
+    Generate(GenerateArgs),
+    /// Tell how the notifications are getting on
+    Status(StatusArgs),
+    /// List and replay notifications that could not be delivered
+    Dlq(DlqArgs),
+}
+
+impl Cli {
+    /// Does what the command line says.
+    pub(crate) async fn run(self) -> Result<Outcome> {
+        match self.command {
+            Command::Token(args) => args.run(self.json),
+            Command::Directory(args) => args.run(self.json).await,
+            Command::Generate(args) => args.run(self.json),
+            Command::Status(args) => args.run(self.json).await,
+            Command::Dlq(args) => args.run(self.json).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound_and_every_command_has_examples_and_exit_statuses() {
+        Cli::command().debug_assert();
+        fn visit(command: &clap::Command) {
+            if command.has_subcommands() {
+                command.get_subcommands().filter(|c| c.get_name() != "help").for_each(visit);
+            } else {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Examples:") && help.contains("Exit status:"), "{}", command.get_name());
+            }
+        }
+        visit(&Cli::command());
+    }
+
+    #[test]
+    fn command_lines_that_scripts_rely_on() {
+        for line in [
+            "token init --dir target/issuer",
+            "token person --user 555000000001 --name Alex --org-code ZX001 --org-name Sample --job-role R0260 \
+             --activity B0107 --activity B0170 --minutes 60 --issuer-dir d --issuer i --audience a",
+            "token device --asid 200000000001 --org-code ZX002 --org-name Sample --responsible Sam --activity B0107 \
+             --issuer-dir d --issuer i --audience a",
+            "token authority E06000001 --issuer-dir d --issuer i --audience a --json",
+            "directory load",
+            "directory load --seed 7 --settings 20 --reset --stack other",
+            "directory open authority E06000001",
+            "directory close authority E06000001",
+            "directory list --kind setting --json",
+            "generate --authority E06000001 --children 300 --seed 1 --bad 12",
+            "generate --authorities all --children 2000 --seed 1 --out dir --format json",
+            "generate --register --children 2000 --out dir",
+            "status --json",
+            "dlq list",
+            "dlq replay --reason authority-closed --authority E06000001 --authority E06000002 --limit 5 --dry-run",
+            "dlq replay --id 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f",
+        ] {
+            let parsed = Cli::try_parse_from(["cpis"].into_iter().chain(line.split_whitespace()));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.err().map(|e| e.to_string()).unwrap_or_default());
+        }
+    }
+
+    #[test]
+    fn command_lines_that_are_refused() {
+        for (line, kind) in [
+            ("token authority W06000001 --issuer-dir d --issuer i --audience a", ErrorKind::ValueValidation),
+            (
+                "token authority E06000001 --issuer-dir d --issuer i --audience a --minutes 0",
+                ErrorKind::ValueValidation,
+            ),
+            (
+                "token person --user 1 --name N --org-code ZX001 --org-name S --job-role R0260 --activity nurse",
+                ErrorKind::ValueValidation,
+            ),
+            ("generate --children 10", ErrorKind::MissingRequiredArgument),
+            ("generate --authority E06000001 --authorities all --children 10", ErrorKind::ArgumentConflict),
+            ("generate --register --children 10", ErrorKind::MissingRequiredArgument),
+            ("directory close region London", ErrorKind::InvalidValue),
+            ("dlq replay --id 42", ErrorKind::ValueValidation),
+            ("dlq", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+        ] {
+            let parsed = Cli::try_parse_from(["cpis"].into_iter().chain(line.split_whitespace()));
+            assert_eq!(parsed.err().map(|e| e.kind()), Some(kind), "{line}");
+        }
+    }
+}

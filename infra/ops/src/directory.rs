@@ -1,0 +1,390 @@
+//! `cpis directory`: who takes part.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use aws_sdk_dynamodb::{
+    Client,
+    types::{AttributeValue, PutRequest, WriteRequest},
+};
+use clap::{Args, Subcommand, ValueEnum};
+use cpis::domain::authority::{AuthorityCode, Status};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{
+    cli::help,
+    entries::{Entry, authorities},
+    failure::{Failure, Outcome, Result, on_aws, on_file},
+    output,
+    settings::{MAX_SETTINGS, SETTINGS, settings},
+    stack::StackArgs,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct DirectoryArgs {
+    #[command(subcommand)]
+    command: DirectoryCommand,
+    #[command(flatten)]
+    stack: StackArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum DirectoryCommand {
+    /// Load every authority of England and a synthetic set of settings, or the entries of a file
+    #[command(after_help = help!("  cpis directory load
+  cpis directory load --settings 50 --seed 7
+  cpis directory list --json > directory.json && cpis directory load --file directory.json
+
+Loading again changes nothing, and leaves open what is open and closed what is closed. Nothing is ever removed."))]
+    Load(LoadArgs),
+    /// Open an entry: uploads and notifications flow again
+    #[command(after_help = help!("  cpis directory open authority E06000001"))]
+    Open(EntryArgs),
+    /// Close an entry: uploads are refused, and notifications wait and then go to the dead letters
+    #[command(after_help = help!("  cpis directory close authority E06000001"))]
+    Close(EntryArgs),
+    /// List the entries
+    #[command(after_help = help!("  cpis directory list --kind authority
+  cpis directory list --json"))]
+    List {
+        /// Those of one kind only
+        #[arg(long)]
+        kind: Option<Kind>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct LoadArgs {
+    /// Seed of the synthetic settings; the same seed always gives the same ones
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many synthetic settings
+    #[arg(long, value_name = "N", default_value_t = SETTINGS, conflicts_with = "file")]
+    settings: usize,
+    /// Load these entries instead: a JSON list as `cpis directory list --json` prints it
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// Set open and closed as well, undoing what operators opened and closed
+    #[arg(long)]
+    reset: bool,
+}
+
+#[derive(Debug, Args)]
+struct EntryArgs {
+    /// Kind of the entry
+    kind: Kind,
+    /// Its code: GSS code of an authority, ODS code of a setting
+    code: String,
+}
+
+/// Kinds of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Authority,
+    Setting,
+}
+
+impl Kind {
+    const ALL: [Self; 2] = [Self::Authority, Self::Setting];
+
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Authority => "authority",
+            Self::Setting => "setting",
+        }
+    }
+}
+
+type Item = HashMap<String, AttributeValue>;
+
+impl DirectoryArgs {
+    pub(crate) async fn run(self, json: bool) -> Result<Outcome> {
+        // What the arguments alone can tell is told before anything is called.
+        let wanted = match &self.command {
+            DirectoryCommand::Load(args) => args.entries()?,
+            DirectoryCommand::Open(args) | DirectoryCommand::Close(args) => args.check().map(|()| Vec::new())?,
+            DirectoryCommand::List { .. } => Vec::new(),
+        };
+        let stack = self.stack.open().await?;
+        let table = Table { client: stack.dynamodb(), name: stack.output("DirectoryTable")?.to_owned() };
+        match self.command {
+            DirectoryCommand::Load(args) => table.load(wanted, args.reset, json).await?,
+            DirectoryCommand::Open(args) => table.set_status(&args, Status::Open, json).await?,
+            DirectoryCommand::Close(args) => table.set_status(&args, Status::Closed, json).await?,
+            DirectoryCommand::List { kind } => list(&table.entries(kind).await?, json)?,
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl LoadArgs {
+    fn entries(&self) -> Result<Vec<Entry>> {
+        if let Some(file) = &self.file {
+            return from_file(file);
+        }
+        if self.settings > MAX_SETTINGS {
+            return Err(Failure::usage(format!("--settings takes at most {MAX_SETTINGS}")));
+        }
+        let authorities = authorities()?;
+        let settings = settings(self.seed, self.settings, &authorities);
+        Ok(authorities.into_iter().map(Entry::Authority).chain(settings.into_iter().map(Entry::Setting)).collect())
+    }
+}
+
+fn from_file(file: &Path) -> Result<Vec<Entry>> {
+    let content = fs::read(file).map_err(on_file(file))?;
+    let entries: Vec<Entry> = serde_json::from_slice(&content).map_err(|e| {
+        Failure::error(format!(
+            "{}: {e}; it should hold a list as `cpis directory list --json` prints it",
+            file.display()
+        ))
+    })?;
+    let mut keys = HashSet::new();
+    match entries.iter().find(|e| !keys.insert(e.key())) {
+        Some(entry) => Err(Failure::error(format!("{}: two entries have the code {}", file.display(), entry.key().1))),
+        None => Ok(entries),
+    }
+}
+
+impl EntryArgs {
+    fn check(&self) -> Result<()> {
+        match self.kind {
+            Kind::Authority => AuthorityCode::parse(&self.code).map(drop).map_err(|e| Failure::usage(e.to_string())),
+            Kind::Setting => Ok(()),
+        }
+    }
+}
+
+/// What a load has to write.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Changes {
+    /// Entries that the directory lacks, or that are to be as they are wanted in every respect.
+    put: Vec<Entry>,
+    /// Entries whose status must be left alone.
+    update: Vec<Entry>,
+    /// How many of `put` are new.
+    added: usize,
+    unchanged: usize,
+}
+
+fn changes(held: Vec<Entry>, wanted: Vec<Entry>, reset: bool) -> Changes {
+    let held: HashMap<_, _> = held.into_iter().map(|e| ((e.key().0, e.key().1.to_owned()), e)).collect();
+    let mut changes = Changes::default();
+    for entry in wanted {
+        match held.get(&(entry.key().0, entry.key().1.to_owned())) {
+            None => {
+                changes.added += 1;
+                changes.put.push(entry);
+            }
+            Some(held) if *held == entry => changes.unchanged += 1,
+            Some(_) if reset => changes.put.push(entry),
+            Some(held) if *held == entry.clone().with_status(held.status()) => changes.unchanged += 1,
+            Some(_) => changes.update.push(entry),
+        }
+    }
+    changes
+}
+
+/// The directory's table.
+struct Table {
+    client: Client,
+    name: String,
+}
+
+impl Table {
+    async fn load(&self, wanted: Vec<Entry>, reset: bool, json: bool) -> Result<()> {
+        let changes = changes(self.entries(None).await?, wanted, reset);
+        let updated = changes.put.len() - changes.added + changes.update.len();
+        let bar = progress(changes.put.len() + changes.update.len());
+        for batch in changes.put.chunks(25) {
+            self.put(batch).await?;
+            bar.inc(batch.len() as u64);
+        }
+        for entry in &changes.update {
+            self.update(entry).await?;
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        let (added, unchanged) = (changes.added, changes.unchanged);
+        if json {
+            output::json(&serde_json::json!({"added": added, "updated": updated, "unchanged": unchanged}))?;
+        } else {
+            output::line(&format!("added {added}, updated {updated}, unchanged {unchanged}"))?;
+        }
+        Ok(())
+    }
+
+    /// Every entry, or those of one kind, by kind and code.
+    async fn entries(&self, kind: Option<Kind>) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for kind in Kind::ALL.into_iter().filter(|k| kind.is_none_or(|wanted| wanted == *k)) {
+            let query = self.client.query().table_name(&self.name).consistent_read(true);
+            let query = query.key_condition_expression("#kind = :kind").expression_attribute_names("#kind", "kind");
+            let query = query.expression_attribute_values(":kind", AttributeValue::S(kind.key().into()));
+            let mut pages = query.into_paginator().items().send();
+            while let Some(item) = pages.next().await {
+                let item = item.map_err(on_aws("read the directory"))?;
+                let entry = serde_dynamo::from_item(item)
+                    .map_err(|e| Failure::error(format!("the directory holds an entry that cannot be read: {e}")))?;
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Writes up to 25 entries, each as a whole; what DynamoDB leaves over is sent again after a growing wait.
+    async fn put(&self, batch: &[Entry]) -> Result<()> {
+        let mut left = Vec::new();
+        for entry in batch {
+            let put = PutRequest::builder().set_item(Some(item(entry)?)).build();
+            let put = put.map_err(|e| Failure::error(format!("an entry cannot be written: {e}")))?;
+            left.push(WriteRequest::builder().put_request(put).build());
+        }
+        for attempt in 0..8 {
+            if attempt > 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(50 << attempt)).await;
+            }
+            let call = self.client.batch_write_item().request_items(&self.name, left);
+            let answer = call.send().await.map_err(on_aws("write to the directory"))?;
+            left = answer.unprocessed_items.unwrap_or_default().remove(&self.name).unwrap_or_default();
+            if left.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(Failure::error("the directory's table is throttled; wait a little, then load again: what was loaded stays"))
+    }
+
+    /// Makes an entry as wanted but for its status, which stays as operators have set it.
+    async fn update(&self, entry: &Entry) -> Result<()> {
+        let (kind, code) = entry.key();
+        let mut call = self.keyed(kind, code);
+        let mut set = Vec::new();
+        let attributes =
+            item(entry)?.into_iter().filter(|(name, _)| !matches!(name.as_str(), "kind" | "code" | "status"));
+        for (n, (name, value)) in attributes.enumerate() {
+            set.push(format!("#a{n} = :a{n}"));
+            call = call.expression_attribute_names(format!("#a{n}"), name);
+            call = call.expression_attribute_values(format!(":a{n}"), value);
+        }
+        let call = call.update_expression(format!("SET {}", set.join(", ")));
+        call.send().await.map_err(on_aws("write to the directory"))?;
+        Ok(())
+    }
+
+    async fn set_status(&self, entry: &EntryArgs, status: Status, json: bool) -> Result<()> {
+        let (kind, code) = (entry.kind.key(), entry.code.as_str());
+        let value = serde_dynamo::to_attribute_value(status).map_err(|e| Failure::error(e.to_string()))?;
+        let call = self.keyed(kind, code).update_expression("SET #status = :status");
+        let call = call.expression_attribute_names("#status", "status").expression_attribute_values(":status", value);
+        call.send().await.map_err(|e| match e.as_service_error() {
+            Some(s) if s.is_conditional_check_failed_exception() => {
+                Failure::error(format!("the directory has no {kind} {code}; see `cpis directory list --kind {kind}`"))
+            }
+            _ => on_aws("write to the directory")(e),
+        })?;
+        if json {
+            output::json(&serde_json::json!({"kind": kind, "code": code, "status": status}))?;
+        } else {
+            output::line(&format!("{kind} {code} is {}", name(status)))?;
+        }
+        Ok(())
+    }
+
+    /// An update of an entry that exists.
+    fn keyed(
+        &self,
+        kind: &str,
+        code: &str,
+    ) -> aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder {
+        let call = self.client.update_item().table_name(&self.name);
+        let call = call.key("kind", AttributeValue::S(kind.into())).key("code", AttributeValue::S(code.into()));
+        call.condition_expression("attribute_exists(#code)").expression_attribute_names("#code", "code")
+    }
+}
+
+fn item(entry: &Entry) -> Result<Item> {
+    serde_dynamo::to_item(entry).map_err(|e| Failure::error(format!("an entry cannot be written: {e}")))
+}
+
+const fn name(status: Status) -> &'static str {
+    match status {
+        Status::Open => "open",
+        Status::Closed => "closed",
+    }
+}
+
+fn list(entries: &[Entry], json: bool) -> Result<()> {
+    if json {
+        return Ok(output::json(&entries)?);
+    }
+    let rows: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let (kind, code) = entry.key();
+            let (title, region) = match entry {
+                Entry::Authority(a) => (&a.name, &a.region),
+                Entry::Setting(s) => (&s.name, &s.region),
+            };
+            [kind, code, name(entry.status()), region, title].map(str::to_owned)
+        })
+        .collect();
+    Ok(output::line(&output::table(["KIND", "CODE", "STATUS", "REGION", "NAME"], &rows))?)
+}
+
+/// A bar on stderr where that is a terminal.
+fn progress(entries: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} entries  {elapsed}");
+    ProgressBar::new(entries as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted() -> Vec<Entry> {
+        LoadArgs { seed: 1, settings: 5, file: None, reset: false }.entries().expect("entries")
+    }
+
+    #[test]
+    fn loading_again_changes_nothing() {
+        let first = changes(Vec::new(), wanted(), false);
+        assert_eq!((first.put.len(), first.added, first.update.len(), first.unchanged), (158, 158, 0, 0));
+        let again = changes(wanted(), wanted(), false);
+        assert_eq!(again, Changes { unchanged: 158, ..Changes::default() });
+    }
+
+    #[test]
+    fn what_an_operator_closed_stays_closed_unless_reset() {
+        let mut held = wanted();
+        held[0] = held[0].clone().with_status(Status::Closed);
+        assert_eq!(changes(held.clone(), wanted(), false), Changes { unchanged: 158, ..Changes::default() });
+        let reset = changes(held, wanted(), true);
+        assert_eq!((reset.put.as_slice(), reset.added, reset.unchanged), (&wanted()[..1], 0, 157));
+    }
+
+    #[test]
+    fn a_new_name_is_written_without_touching_the_status() {
+        let mut held = wanted();
+        if let Entry::Authority(a) = &mut held[0] {
+            a.name = "Old name".into();
+            a.status = Status::Closed;
+        }
+        let found = changes(held, wanted(), false);
+        assert_eq!((found.update.as_slice(), found.put.len(), found.unchanged), (&wanted()[..1], 0, 157));
+    }
+
+    #[test]
+    fn a_file_is_what_list_prints() {
+        let file = std::env::temp_dir().join(format!("cpis-directory-{}.json", uuid::Uuid::new_v4()));
+        let args = LoadArgs { seed: 1, settings: 0, file: Some(file.clone()), reset: false };
+        fs::write(&file, serde_json::to_vec(&wanted()).expect("JSON")).expect("written");
+        assert_eq!(args.entries().expect("read"), wanted());
+        let twice = [wanted(), wanted()].concat();
+        fs::write(&file, serde_json::to_vec(&twice).expect("JSON")).expect("written");
+        assert!(args.entries().expect_err("twice").to_string().contains("E06000001"));
+        fs::remove_file(&file).expect("removed");
+    }
+}
