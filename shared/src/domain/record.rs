@@ -74,12 +74,12 @@ impl Column {
     /// The column that a header names; case, spaces, hyphens and underscores do not count (R17).
     #[must_use]
     pub fn from_header(header: &str) -> Option<Self> {
-        let plain = |text: &str| -> String {
-            text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-        };
-        let header = plain(header);
-        Self::ALL.into_iter().find(|c| plain(c.name()) == header)
+        Self::ALL.into_iter().find(|c| letters(c.name()).eq(letters(header)))
     }
+}
+
+fn letters(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase)
 }
 
 /// What is wrong with a record, finer than its code. The record codes are those of the Child Protection

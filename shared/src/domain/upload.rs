@@ -192,15 +192,14 @@ pub enum Resolution {
 }
 
 /// R12: what the register should hold is the state with the highest sequence, shown once any start has come.
-/// It does not depend on the order in which files arrive.
+/// It does not depend on the order in which files arrive. `starts` says whether the incoming record is a start.
 #[must_use]
-pub fn resolve(held: Option<&Plan>, incoming: &Plan) -> Resolution {
-    let starts = incoming.known;
+pub fn resolve(held: Option<&Plan>, sequence: u64, starts: bool) -> Resolution {
     match held {
         None if starts => Resolution::Again,
         None => Resolution::Keep,
-        Some(held) if held.sequence <= incoming.sequence && !starts && !held.known => Resolution::Keep,
-        Some(held) if held.sequence <= incoming.sequence => Resolution::Again,
+        Some(held) if held.sequence <= sequence && !starts && !held.known => Resolution::Keep,
+        Some(held) if held.sequence <= sequence => Resolution::Again,
         Some(held) if held.known => Resolution::Stale,
         Some(held) if starts => Resolution::Confirm(Box::new(Plan { known: true, ..held.clone() })),
         Some(_) => Resolution::UnknownPlan,

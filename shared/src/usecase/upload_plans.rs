@@ -47,7 +47,7 @@ pub struct Answer {
     pub acknowledgement: Option<Acknowledgement>,
 }
 
-/// Loads a file. However often it is sent, whenever it breaks off, and in whatever order files come, the register
+/// Loads a file, which tells of changes only: a child it does not name stays as it is (R11). However often it is sent, whenever it breaks off, and in whatever order files come, the register
 /// ends the same (R12) and the answer is the first one (R13).
 ///
 /// # Errors
@@ -144,27 +144,25 @@ impl<S: PlanWriter + PlanRegister + ContactLog, C: Clock> Loader<'_, S, C> {
 
     /// Writes one record; what is returned is its rejection, if any (R12).
     async fn write(&self, record: PlanRecord) -> PortResult<Option<Rejected>> {
-        let (row, child) = (record.row, self.secret.key_of(&record.nhs_number));
-        let plan = self.plan(record);
-        let mut guard = if plan.known { Guard::NothingNewer } else { Guard::StartedAndNothingNewer };
+        let (row, starts, child) = (record.row, record.is_start(), self.secret.key_of(&record.nhs_number));
+        let mut plan = self.plan(record);
+        let guard = || if starts { Guard::NothingNewer } else { Guard::StartedAndNothingNewer };
+        let rejected = |problem| Ok(Rejected::new(row, vec![problem]));
+        let mut next = guard();
         for _ in 0..MAX_RACES {
-            let held = match self.store.write_plan(&child, &plan, guard.clone()).await? {
-                PlanWrite::Written if plan.known || guard == Guard::StartedAndNothingNewer => return Ok(None),
-                PlanWrite::Written => return Ok(Rejected::new(row, vec![unknown_plan()])),
+            // What is kept aside until its start comes is not known yet.
+            plan.known = matches!(next, Guard::NothingNewer | Guard::StartedAndNothingNewer);
+            let held = match self.store.write_plan(&child, &plan, next).await? {
+                PlanWrite::Written if plan.known => return Ok(None),
+                PlanWrite::Written => return rejected(unknown_plan()),
                 PlanWrite::Refused(held) => held,
             };
-            guard = match resolve(held.as_deref(), &plan) {
-                Resolution::Stale => return Ok(Rejected::new(row, vec![stale()])),
-                Resolution::UnknownPlan => return Ok(Rejected::new(row, vec![unknown_plan()])),
-                Resolution::Confirm(held) => {
-                    if self.confirm(&child, &held).await? {
-                        return Ok(Rejected::new(row, vec![stale()]));
-                    }
-                    guard
-                }
+            next = match resolve(held.as_deref(), self.sequence, starts) {
+                Resolution::Stale => return rejected(stale()),
+                Resolution::UnknownPlan => return rejected(unknown_plan()),
+                Resolution::Confirm(held) if self.confirm(&child, &held).await? => return rejected(stale()),
                 Resolution::Keep => held.map_or(Guard::Absent, |held| Guard::StillAwaiting(held.sequence)),
-                Resolution::Again if plan.known => Guard::NothingNewer,
-                Resolution::Again => Guard::StartedAndNothingNewer,
+                Resolution::Confirm(_) | Resolution::Again => guard(),
             };
         }
         Err(PortError { step: "plans.write", cause: "the plan keeps changing".into(), retryable: true })
@@ -176,7 +174,6 @@ impl<S: PlanWriter + PlanRegister + ContactLog, C: Clock> Loader<'_, S, C> {
     }
 
     fn plan(&self, record: PlanRecord) -> Plan {
-        let known = record.is_start();
         // R8: the names of a withdrawn plan are not kept.
         let withdrawn = record.deleted.is_some();
         Plan {
@@ -194,7 +191,7 @@ impl<S: PlanWriter + PlanRegister + ContactLog, C: Clock> Loader<'_, S, C> {
             contact: self.contact.contact.clone(),
             contact_sequence: self.contact.sequence,
             sequence: self.sequence,
-            known,
+            known: true,
             updated: self.clock.now(),
         }
     }

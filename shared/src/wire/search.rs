@@ -1,4 +1,4 @@
-//! FHIR search parameters of the look-ups: from a query or a posted form to the child's number.
+//! FHIR search parameters of the look-ups: from a query or a posted form to the child's number (R18).
 
 use percent_encoding::percent_decode_str;
 
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn searches_that_are_understood() {
+    fn r18_searches_that_are_understood() {
         for params in [
             &[(PATIENT, TOKEN)][..],
             &[(PATIENT, "https://fhir.nhs.uk/Id/nhs-number|999 000 0018")],

@@ -145,6 +145,7 @@ fn plan_sentences(plans: &[Plan], now: Timestamp) -> Vec<String> {
     sentences
 }
 
+// R20: no answer without a running plan may read as all clear.
 const NOTHING_HELD: &str = "No child protection plan or looked-after status is held for this NHS number. \
     This does NOT mean that the child is safe: most children at risk are not known to social care.";
 const ALL_ENDED: &str = "Every plan shown has ended. This does NOT mean that the child is safe.";

@@ -161,7 +161,7 @@ fn r10_the_number_to_ring_now_has_rank_1_and_a_sentence() {
 }
 
 #[test]
-fn no_running_plan_never_reads_as_safe() {
+fn r20_no_running_plan_never_reads_as_safe() {
     for bundle in [
         answer(SUNDAY, |s| care_team_bundle(s, &[])),
         answer(SUNDAY, |s| care_team_bundle(s, &plans()[1..2])),
