@@ -408,7 +408,7 @@ nhs_number,local_id,family_name,given_names,birth_date,plan_type,start_date,end_
     #[test]
     fn the_service_reads_both_formats_alike() {
         let plan = plan(1, 3, 120, 18);
-        let query: Vec<_> = plan.query().replace("%20", " ").split('&').map(|part| pair(part)).collect();
+        let query: Vec<_> = plan.query().replace("%20", " ").split('&').map(pair).collect();
         let [csv, json] = [Format::Csv, Format::Json].map(|format| text(&plan, format));
         let csv = upload::parse(Some("text/csv"), &query, csv.as_bytes()).expect("readable");
         let json = upload::parse(Some("application/json"), &[], json.as_bytes()).expect("readable");
