@@ -36,7 +36,7 @@ const MAX_CHILDREN: usize = 850_000;
 #[command(
     group = ArgGroup::new("whose").args(["authority", "authorities", "register"]).required(true),
     after_help = help!("  cpis generate --authority E06000001 --children 300 --seed 1 --bad 12 > plans.csv
-  cpis generate --authority E06000001 --children 300 --follow-up --sequence 2 --format json > next-day.json
+  cpis generate --authority E06000001 --children 300 --follow-up --sequence 2 --json > next.json
   cpis generate --register --children 200000 --out register/
 
 The same arguments give the same bytes on the same day; name the day with --today to have them on another. \
