@@ -150,7 +150,7 @@ pub(crate) fn answers(template: &Template, findings: &mut Findings) {
         findings.same(
             &format!("{name} codes"),
             text(&coding["system"]),
-            "https://fhir.nhs.uk/CodeSystem/Spine-ErrorOrWarningCode",
+            cpis::wire::fhir::SPINE_CODES,
         );
         findings.expect(
             !text(&coding["code"]).is_empty() && !text(&issue["diagnostics"]).is_empty(),
