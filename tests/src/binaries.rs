@@ -3,10 +3,8 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::Mutex,
+    sync::Once,
 };
-
-static BUILT: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// The binary of a function, such as `flag-lookup`: from the directory `CPIS_BINARIES` where that is set, otherwise built
 /// now in the development profile.
@@ -34,15 +32,14 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
+/// Builds every binary in one call, with the features that the tests were built with: one function alone would take
+/// others, and the SDKs would be built again.
 fn build(package: String) -> PathBuf {
-    let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let binary = target().join("debug").join(&package);
-    if !built.contains(&package) {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status =
-            Command::new(cargo).args(["build", "--quiet", "--package", &package]).current_dir(workspace()).status();
-        assert!(status.is_ok_and(|s| s.success()), "{package} does not build");
-        built.push(package);
-    }
-    binary
+        let status = Command::new(cargo).args(["build", "--quiet", "--workspace"]).current_dir(workspace()).status();
+        assert!(status.is_ok_and(|s| s.success()), "the workspace does not build");
+    });
+    target().join("debug").join(package)
 }
