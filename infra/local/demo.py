@@ -170,7 +170,7 @@ def upload(system: System, council: Council) -> list[dict[str, str]]:
         "sequence": system.next_sequence(council), "created": now(), "records": len(rows),
         "emergencyDutyTeamPhone": council.emergency, "officeHoursPhone": council.office,
     })
-    narrator.command(f"curl --data-binary @plans.csv …/v1{council.path}/uploads?{query[:20]}…")
+    narrator.command(f"curl --data-binary @plans.csv '…/v1{council.path}/uploads?{query.split('&')[0]}&…'")
     send = lambda: system.call("POST", f"{council.path}/uploads?{query}", council.token, text.encode(), Content_Type="text/csv")
     answer = send()
     expect(answer.status == 200, f"the upload is answered {answer.status}: {answer.body[:500]!r}")
@@ -198,12 +198,19 @@ def show_acknowledgement(narrator: Narrator, acknowledgement: dict[str, Any], mi
     )
     problems = [(entry, problem) for entry in a["rejected"] for problem in entry["problems"]]
     narrator.table(
-        ["row", "code", "detail", "column", "found", "how to mend it"],
-        [
-            [str(entry["row"]), entry["code"], problem["detail"], problem.get("column") or "", problem["found"][:16], problem["mend"]]
-            for entry, problem in problems
-        ],
+        ["row", "code", "detail", "column", "found"],
+        [[str(e["row"]), e["code"], p["detail"], p.get("column") or "", shortened(p["found"])] for e, p in problems],
     )
+    entry, problem = problems[-1]
+    narrator.say(
+        f"Each row says what was expected and how to mend it. Row {entry['row']}: found “{problem['found']}”, expected"
+        f" {problem['expected']}: {problem['mend']}."
+    )
+
+
+def shortened(text: str, length: int = 30) -> str:
+    """The beginning of a text."""
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def setting(settings: list[dict[str, Any]], care: str) -> list[str]:
@@ -228,7 +235,7 @@ def emergency_nurse(system: System, settings: list[dict[str, Any]]) -> str:
 def look_ups(system: System, child: str, advisor: str, nurse: str, unknown: str) -> list[str]:
     """Look-ups by a 999 control room and an emergency department. Returns the traces that must raise a notification."""
     narrator = system.narrator
-    narrator.chapter("Night: a call to 999, then the emergency department")
+    narrator.chapter("A call to 999, then the emergency department")
     traces = [str(uuid.uuid4()) for _ in range(3)]
     narrator.say("A caller hangs up. The 999 health advisor is uneasy and looks the child up.")
     show_plans(narrator, system.look_up("CareTeam", child, advisor, traces[0]))
@@ -275,7 +282,7 @@ def show_history(narrator: Narrator, answer: Call) -> None:
     people = [role["practitioner"]["display"] for role in resources(answer, "PractitionerRole")]
     expect(len(events) == answer.json["total"] >= 2, f"both accesses are in the history: {answer.json['total']}")
     expect({"Alex Example", "Robin Sample (999 health advisor)"} <= set(people), f"the history names both: {people}")
-    narrator.fact(f"The history names {', '.join(sorted(set(people)))}  ({answer.milliseconds:.0f} ms)")
+    narrator.fact(f"The child's history names {' and '.join(sorted(set(people)))}  ({answer.milliseconds:.0f} ms)")
 
 
 def unused_numbers(held: set[str]) -> Iterator[str]:
@@ -360,6 +367,8 @@ def dead_letter(system: System, council: Council, child: str, nurse: str) -> Non
     finally:
         reopened = system.cpis("directory", "open", "authority", council.code, show=False)
     narrator.output(system.cpis("dlq", "list"))
+    letters = json.loads(system.cpis("dlq", "list", "--json", show=False))["groups"]
+    expect({"authority-closed"} == {group["reason"] for group in letters}, f"the dead letters say why: {letters}")
     narrator.say("The mistake is found. The operator opens the authority again and sends the notification on its way.")
     narrator.command(f"cpis directory open authority {council.code}")
     narrator.output(reopened)
@@ -371,18 +380,19 @@ def dead_letter(system: System, council: Council, child: str, nurse: str) -> Non
     wait_for("an empty dead-letter queue", DELIVERY_LIMIT, lambda: dead_letters(system) == 0)
     show_notifications(narrator, arrived)
     acknowledge(system, council, arrived)
+    narrator.output(system.cpis("status"))
 
 
 def fail_five_times(system: System, trace: str) -> None:
     """Waits until the notification of a look-up is a dead letter."""
     before, written = dead_letters(system), pathlib.Path(system.stack["logs"]) / "functions" / "cpis-asn-delivery.log"
-    with system.narrator.step("Five deliveries, each after a longer wait: 1, 2, 4, 8 seconds") as step:
+    with system.narrator.step("Five deliveries fail, with 1, 2, 4 and 8 seconds between them") as step:
         def set_aside() -> bool:
             tries = sum(trace in line and '"asn.' in line for line in written.read_text().splitlines())
             step.note = f"{tries} of 5 failed"
             return dead_letters(system) > before
         wait_for("the dead letter", DEAD_LIMIT, set_aside)
-        step.label = "Five deliveries failed, each after a longer wait (1, 2, 4, 8 s): it is a dead letter, and whole"
+        step.label = "Five deliveries failed, with 1, 2, 4 and 8 seconds between them: it is a dead letter now"
 
 
 def dead_letters(system: System) -> int:
@@ -395,35 +405,45 @@ def dead_letters(system: System) -> int:
 
 def handover(system: System, child: str, advisor: str, nurse: str, council: Council) -> None:
     """Lines to paste."""
-    narrator, url = system.narrator, system.stack["api"]["url"]
+    narrator = system.narrator
     narrator.chapter("Now you")
-    narrator.say("In another terminal; the tokens are for this system only.")
-    exports = {"API": url, "NURSE": nurse, "ADVISOR": advisor, "COUNCIL": council.token} | system.stack["env"]
-    folder = ROOT / "target" / "local"
-    (folder / "demo.env").write_text("".join(f"export {key}={shlex.quote(value)}\n" for key, value in exports.items()))
-    identifier = f"{NHS_NUMBER}|{child}"
+    file = pathlib.Path(system.stack["logs"]).parent / "demo.env"
+    write_environment(file, system, {"NURSE": nurse, "ADVISOR": advisor, "COUNCIL": council.token})
+    patient = f"--data-urlencode 'patient:identifier={NHS_NUMBER}|{child}'"
+    search = lambda resource, who: f'curl -sS "$API/cpis/FHIR/R4/{resource}/_search" -H "Authorization: Bearer ${who}" -H "TraceID: {uuid.uuid4()}" {patient}'
+    narrator.say("In another terminal. The tokens hold for twelve hours, on this system only.")
     for what, line in {
-        "the names used below, and what `cpis` needs": f". {shlex.quote(str(folder / 'demo.env'))}",
-        "a nurse looks a child up": f'curl -sS "$API/cpis/FHIR/R4/CareTeam/_search" -H "Authorization: Bearer $NURSE" '
-        f"-H \"TraceID: {uuid.uuid4()}\" --data-urlencode 'patient:identifier={identifier}'",
-        "who looked before": f'curl -sS "$API/cpis/FHIR/R4/AuditEvent/_search" -H "Authorization: Bearer $ADVISOR" '
-        f"-H \"TraceID: {uuid.uuid4()}\" --data-urlencode 'patient:identifier={identifier}'",
-        "the authority reads its mailbox": f'curl -sS "$API{council.path}/notifications?state=unread" -H "Authorization: Bearer $COUNCIL"',
-        "the operator": f"{system.tool} status",
+        "First: the API's address, the tokens, and what `cpis` needs": f". {shlex.quote(str(file))}",
+        "A nurse looks the child up": search("CareTeam", "NURSE"),
+        "A health advisor asks who looked before": search("AuditEvent", "ADVISOR"),
+        "The authority reads its mailbox": f'curl -sS "$API{council.path}/notifications?state=unread" -H "Authorization: Bearer $COUNCIL"',
+        "The operator": "cpis status; cpis --help",
     }.items():
         narrator.line()
-        narrator.say(what[0].upper() + what[1:] + ":")
+        narrator.say(f"{what}:")
         narrator.line(f"   {line}")
     narrator.line()
-    narrator.say(f"What the functions write: {system.stack['logs']}/functions/")
+    narrator.say(f"What the functions write is in {system.stack['logs']}/functions/")
+
+
+def write_environment(file: pathlib.Path, system: System, tokens: dict[str, str]) -> None:
+    """A file for the shell, readable by its owner alone."""
+    file.unlink(missing_ok=True)
+    names = {"API": system.stack["api"]["url"]} | tokens | system.stack["env"]
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600), "w") as out:
+        out.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in names.items())
+        out.write(f'export PATH={shlex.quote(str(system.tool.parent))}:"$PATH"\n')
 
 
 def stay_up(system: System) -> None:
     """Keeps the system up until Ctrl-C, and says so if it should end by itself."""
     system.narrator.line()
     system.narrator.line(system.narrator.styled("1", "The system is up. Ctrl-C ends it."))
-    while stack.is_ours(system.stack["pid"]):
-        time.sleep(0.5)
+    try:
+        while stack.is_ours(system.stack["pid"]):
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        return
     raise Problem("the emulator ended by itself; its log is target/local/logs/emulator.log")
 
 
@@ -474,12 +494,13 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=stack.Settings.port, help="of the emulator; 0: any free one; default %(default)s")
     given = parser.parse_args()
     stack.forget_account()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     narrator = Narrator()
     try:
         tell(narrator, stack.Settings(port=given.port))
     except KeyboardInterrupt:
-        return 130 if narrator.chapters < 6 else 0
+        return 130
     except stack.FAILURES as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1

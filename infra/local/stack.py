@@ -15,6 +15,7 @@ if sys.version_info < (3, 11):
     sys.exit(f"error: Python 3.11 or later is needed and this is {sys.version.split()[0]}: set PYTHON=python3.11")
 
 import argparse
+import concurrent.futures
 import dataclasses
 import hashlib
 import json
@@ -299,8 +300,10 @@ def upload(settings: Settings, port: int, binaries: dict[str, pathlib.Path]) -> 
     s3 = client("s3", port)
     for bucket in (DEPLOY_BUCKET, KEYS_BUCKET):
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-    for name, binary in binaries.items():
-        s3.upload_file(str(zipped(settings, name, binary)), DEPLOY_BUCKET, f"{name}.zip")
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        packages = dict(zip(binaries, pool.map(lambda item: zipped(settings, *item), binaries.items())))
+    for name, package in packages.items():
+        s3.upload_file(str(package), DEPLOY_BUCKET, f"{name}.zip")
     template = CODE_URI.sub(rf"\1s3://{DEPLOY_BUCKET}/\2.zip", settings.template.read_text())
     s3.put_object(Bucket=DEPLOY_BUCKET, Key="template.yaml", Body=template.encode())
     key_set = (ISSUER_DIR / "jwks.json").read_bytes()
