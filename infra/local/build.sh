@@ -21,6 +21,10 @@ for manifest in functions/*/Cargo.toml; do
   functions+=(--package "cpis-$(basename "$(dirname "$manifest")")")
 done
 export PATH="$venv/bin:$PATH"
+# `_ping` and `_status` tell what was built.
+CPIS_COMMIT=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+CPIS_REVISION=$(git describe --tags --always --dirty 2>/dev/null || echo unreleased)
+export CPIS_COMMIT CPIS_REVISION
 "$venv/bin/cargo-lambda" lambda build --release --locked --target "$target" --lambda-dir target/lambda-built "${functions[@]}"
 for built in target/lambda-built/cpis-*/bootstrap; do
   name=$(basename "$(dirname "$built")")

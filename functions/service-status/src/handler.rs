@@ -21,7 +21,7 @@ const PROBE: &str = "E06000001";
 
 pub(crate) async fn handle(store: &Dynamo, incoming: Incoming) -> Result<Answer, Answer> {
     match (&incoming.method, incoming.route().as_slice()) {
-        (&Method::GET, ["_ping"]) => Ok(healthy(&json!({"status": "pass", "version": env!("CARGO_PKG_VERSION")}), 200)),
+        (&Method::GET, ["_ping"]) => Ok(healthy(about("pass"), 200)),
         (&Method::GET, ["_status"]) => {
             let began = Instant::now();
             let code = AuthorityCode::parse(PROBE).map_err(|_| no_such_path())?;
@@ -34,16 +34,23 @@ pub(crate) async fn handle(store: &Dynamo, incoming: Incoming) -> Result<Answer,
 
 fn status(passed: bool, took_ms: f64) -> Answer {
     let word = if passed { "pass" } else { "fail" };
-    let check = json!([{"status": word, "observedValue": took_ms, "observedUnit": "ms"}]);
-    let body = json!({
+    let mut body = about(word);
+    body["checks"] = json!({
+        "directory:responseTime": [{"status": word, "observedValue": took_ms, "observedUnit": "ms"}],
+    });
+    healthy(body, if passed { 200 } else { 503 })
+}
+
+/// What is running. `make build` says which revision and commit.
+fn about(word: &str) -> Value {
+    json!({
         "status": word,
         "version": env!("CARGO_PKG_VERSION"),
         "revision": option_env!("CPIS_REVISION").unwrap_or("unreleased"),
-        "checks": {"directory:responseTime": check},
-    });
-    healthy(&body, if passed { 200 } else { 503 })
+        "commitId": option_env!("CPIS_COMMIT").unwrap_or("unknown"),
+    })
 }
 
-fn healthy(body: &Value, status: u16) -> Answer {
+fn healthy(body: Value, status: u16) -> Answer {
     Answer::new(status, MEDIA_TYPE, body.to_string().into_bytes(), "status.answered")
 }
