@@ -233,12 +233,13 @@ pub trait AccessHistory: Sync {
 
 /// The accesses for which notifications are still owed.
 pub trait Outbox: Sync {
-    /// Those recorded before a moment, oldest first.
+    /// Those recorded before a moment, oldest first. One that cannot be read is an error in its own place: it must
+    /// not hold up the others.
     fn owed_before(
         &self,
         moment: Timestamp,
         page: &PageRequest,
-    ) -> impl Future<Output = PortResult<Page<Access>>> + Send;
+    ) -> impl Future<Output = PortResult<Page<PortResult<Access>>>> + Send;
 
     /// Notes that the notifications of these accesses are on their way. Repeating it changes nothing.
     fn settle(&self, accesses: &[(ChildKey, Uuid)]) -> impl Future<Output = PortResult<()>> + Send;

@@ -22,7 +22,7 @@ async fn main() -> Result<(), Error> {
     };
     let (queue_url, dead_letter_url) = (config::required("ASN_QUEUE_URL")?, config::required("ASN_DLQ_URL")?);
     let backoff_seconds = config::required_number("DELIVERY_BACKOFF_SECONDS")?;
-    let aws = aws::load().await;
+    let aws = aws::load();
     let mailbox = Dynamo::new(&aws, tables);
     let delivery = handler::Delivery {
         directory: CachedDirectory::new(mailbox.clone(), SystemClock),

@@ -1,5 +1,7 @@
 //! Decode, relay, say what must be tried again.
 
+use std::time::Instant;
+
 use aws_lambda_events::{
     dynamodb::{EventRecord, StreamRecord},
     streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse},
@@ -46,6 +48,7 @@ pub(crate) async fn handle(outbox: &Dynamo, queue: &AsnQueue, cause: Cause) -> R
 /// A record that cannot be read hurts only itself, and is not lost: its access is still marked as owed, so the
 /// sweep finds it, and the metric says so until somebody has looked.
 async fn from_stream(outbox: &Dynamo, queue: &AsnQueue, records: Vec<EventRecord>) -> DynamoDbEventResponse {
+    let began = Instant::now();
     let (mut sequences, mut accesses) = (Vec::new(), Vec::new());
     for record in records {
         let StreamRecord { new_image, sequence_number, .. } = record.change;
@@ -64,7 +67,7 @@ async fn from_stream(outbox: &Dynamo, queue: &AsnQueue, records: Vec<EventRecord
     log_settled(settled);
     let mut response = DynamoDbEventResponse::default();
     for ((access, outcome), sequence) in accesses.iter().zip(relayed).zip(sequences) {
-        if !log_relayed(access, &outcome) {
+        if !log_relayed(began, access, &outcome) {
             let mut failure = DynamoDbBatchItemFailure::default();
             failure.item_identifier = sequence;
             response.batch_item_failures.push(failure);
@@ -73,9 +76,11 @@ async fn from_stream(outbox: &Dynamo, queue: &AsnQueue, records: Vec<EventRecord
     response
 }
 
-fn log_relayed(access: &Access, outcome: &Relayed) -> bool {
-    let event =
-        Event::begin(SERVICE).with("accessId", access.id.to_string()).with("traceId", access.trace_id.to_string());
+fn log_relayed(began: Instant, access: &Access, outcome: &Relayed) -> bool {
+    let event = Event::begin(SERVICE)
+        .since(began)
+        .with("accessId", access.id.to_string())
+        .with("traceId", access.trace_id.to_string());
     match outcome {
         Relayed::Sent { notifications } => {
             event.metric("NotificationsSent", "Count", *notifications).emit("relay.sent");

@@ -13,7 +13,7 @@ async fn main() -> Result<(), Error> {
     telemetry::init();
     let tables = Tables { accesses: config::required("ACCESSES_TABLE")?, ..Tables::default() };
     let url = config::required("ASN_QUEUE_URL")?;
-    let aws = aws::load().await;
+    let aws = aws::load();
     let (outbox, queue) = (Dynamo::new(&aws, tables), AsnQueue::new(&aws, url));
     let (outbox, queue) = (&outbox, &queue);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<handler::Cause>| async move {

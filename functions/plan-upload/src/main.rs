@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
         ..Tables::default()
     };
     let secret = config::child_key_secret()?;
-    let store = Dynamo::new(&aws::load().await, tables);
+    let store = Dynamo::new(&aws::load(), tables);
     let (store, secret) = (&store, &secret);
     serve("plan-upload", move |incoming| handler::handle(store, secret, incoming)).await
 }

@@ -73,7 +73,7 @@ impl AccessHistory for Dynamo {
 }
 
 impl Outbox for Dynamo {
-    async fn owed_before(&self, moment: Timestamp, page: &PageRequest) -> PortResult<Page<Access>> {
+    async fn owed_before(&self, moment: Timestamp, page: &PageRequest) -> PortResult<Page<PortResult<Access>>> {
         const STEP: &str = "accesses.outbox.query";
         let from = after(page.after.as_ref())?;
         let from = start(from.map(|[at, child, id]| [(OUTBOX, s(OWED)), (AT, s(at)), (CHILD, s(child)), (ID, s(id))]));
@@ -88,7 +88,7 @@ impl Outbox for Dynamo {
             .await
             .map_err(failed(STEP))?;
         let items = found.items.unwrap_or_default().into_iter().map(|item| from_item(item, STEP));
-        Ok(Page { items: items.collect::<PortResult<_>>()?, next: next(found.last_evaluated_key, &[AT, CHILD, ID]) })
+        Ok(Page { items: items.collect(), next: next(found.last_evaluated_key, &[AT, CHILD, ID]) })
     }
 
     async fn settle(&self, accesses: &[(ChildKey, Uuid)]) -> PortResult<()> {

@@ -1,20 +1,35 @@
 //! How the SDKs are set up.
 
-use std::time::Duration;
+use std::{env, time::Duration};
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig,
+    timeout::TimeoutConfig,
+};
+use aws_sdk_config::SharedCredentialsProvider;
 
-/// Credentials, region and `AWS_ENDPOINT_URL` from the environment. Every attempt is bounded, so that a silent
-/// connection costs a retry and not the caller's patience: 1 s to connect, 3 s an attempt, 3 attempts, 8 s in all.
-pub async fn load() -> SdkConfig {
+#[cfg(feature = "dynamodb")]
+use aws_sdk_dynamodb::config as aws_sdk_config;
+#[cfg(all(feature = "sqs", not(feature = "dynamodb")))]
+use aws_sdk_sqs::config as aws_sdk_config;
+
+/// Credentials, region and `AWS_ENDPOINT_URL` from the environment, where Lambda puts them, and from nowhere else: the
+/// SDK's own search through profiles and metadata services would lengthen every cold start. Every attempt is bounded, so
+/// that a silent connection costs a retry and not the caller's patience: 1 s to connect, 3 s an attempt, 3 attempts, 8 s
+/// in all.
+#[must_use]
+pub fn load() -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))
         .operation_attempt_timeout(Duration::from_secs(3))
         .operation_timeout(Duration::from_secs(8))
         .build();
-    aws_config::defaults(BehaviorVersion::latest())
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(env::var("AWS_REGION").ok().map(Region::new))
+        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
         .timeout_config(timeouts)
-        .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50)))
-        .load()
-        .await
+        .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50)));
+    config.set_endpoint_url(env::var("AWS_ENDPOINT_URL").ok().filter(|url| !url.is_empty()));
+    config.build()
 }

@@ -58,6 +58,13 @@ impl Event {
         Self { level: Level::Info, fields, metrics: Vec::new(), began: Instant::now() }
     }
 
+    /// Counts the time from an earlier moment, where the work began before the line did.
+    #[must_use]
+    pub fn since(mut self, began: Instant) -> Self {
+        self.began = began;
+        self
+    }
+
     /// Adds a field.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {

@@ -30,11 +30,14 @@ use crate::{
     },
 };
 
+/// A file, and its answer once it has one.
+type Upload = (UploadSummary, Option<Vec<u8>>);
+
 #[derive(Debug, Default)]
 struct Tables {
     plans: BTreeMap<(String, String), (ChildKey, Plan)>,
     accesses: BTreeMap<(String, Uuid), (Access, bool)>,
-    uploads: BTreeMap<(String, u64), (UploadSummary, Option<Vec<u8>>)>,
+    uploads: BTreeMap<(String, u64), Upload>,
     contacts: HashMap<String, ContactStanding>,
     mailbox: BTreeMap<(String, Uuid), Delivered>,
     directory: HashMap<String, Authority>,
@@ -205,12 +208,12 @@ impl AccessHistory for Register {
 }
 
 impl Outbox for Register {
-    async fn owed_before(&self, moment: Timestamp, request: &PageRequest) -> PortResult<Page<Access>> {
+    async fn owed_before(&self, moment: Timestamp, request: &PageRequest) -> PortResult<Page<PortResult<Access>>> {
         let tables = lock(&self.0);
         let owed =
             tables.accesses.values().filter(|(access, owed)| *owed && access.at < moment).map(|(access, _)| access);
         let position = |a: &Access| format!("{}|{}|{}", sortable(a.at), a.child.as_str(), a.id);
-        let sorted: BTreeMap<_, _> = owed.map(|a| (position(a), a.clone())).collect();
+        let sorted: BTreeMap<_, _> = owed.map(|a| (position(a), Ok(a.clone()))).collect();
         page(sorted.into_iter(), Ascending, request)
     }
 

@@ -81,7 +81,9 @@ pub async fn history<S: PlanReader + AccessLog + AccessHistory>(
 ) -> Result<Seen<Access>, LookUpError> {
     let unscheduled = ask.caller.raises_notification(ask.is_unscheduled)?;
     let child = secret.key_of(ask.number);
-    let (plans, accesses) = futures_util::try_join!(store.plans_of(&child), recent(store, &child))?;
+    // R22: a retry must not find its own first try in the history.
+    let own = own_id(ask, Interaction::AuditEvent, &child);
+    let (plans, accesses) = futures_util::try_join!(store.plans_of(&child), recent(store, &child, own))?;
     let plans = visible(plans, clock);
     let access = access(ask, clock, child, Interaction::AuditEvent, unscheduled, &plans);
     let (access, repeated) = record(store, access).await?;
@@ -91,6 +93,10 @@ pub async fn history<S: PlanReader + AccessLog + AccessHistory>(
 fn visible(plans: Vec<Plan>, clock: &impl Clock) -> Vec<Plan> {
     let today = date_in_england(clock.now());
     plans.into_iter().filter(|plan| plan.visible_on(today).is_ok()).collect()
+}
+
+fn own_id(ask: &LookUp<'_>, interaction: Interaction, child: &ChildKey) -> Uuid {
+    access_id(ask.request_id, &ask.caller.requester, &ask.caller.organisation, interaction, child)
 }
 
 fn access(
@@ -105,7 +111,7 @@ fn access(
     // R24: a silent access owes nothing, and neither does one that found nothing.
     let owed = if unscheduled { owed_for(plans) } else { Vec::new() };
     Access {
-        id: access_id(ask.request_id, requester, organisation, interaction, &child),
+        id: own_id(ask, interaction, &child),
         child,
         at: clock.now(),
         requester: requester.clone(),
@@ -128,12 +134,12 @@ async fn record<S: AccessLog>(store: &S, access: Access) -> Result<(Access, bool
     Ok((earlier, true))
 }
 
-async fn recent<S: AccessHistory>(store: &S, child: &ChildKey) -> Result<Vec<Access>, PortError> {
+async fn recent<S: AccessHistory>(store: &S, child: &ChildKey, own: Uuid) -> Result<Vec<Access>, PortError> {
     let mut history = History::default();
     let mut page = PageRequest { limit: 100, after: None };
     loop {
         let found = store.accesses_of(child, &page).await?;
-        found.items.into_iter().for_each(|access| history.push(access));
+        found.items.into_iter().filter(|access| access.id != own).for_each(|access| history.push(access));
         page.after = found.next;
         if history.is_full() || page.after.is_none() {
             return Ok(history.into_listed());

@@ -67,7 +67,7 @@ pub struct Swept {
     pub found: usize,
     /// Notifications sent for them.
     pub sent: usize,
-    /// Accesses whose notifications could not be sent; the next sweep tries them again.
+    /// Accesses that could not be read, or whose notifications could not be sent; the next sweep tries them again.
     pub failed: usize,
     /// When the oldest of those found was recorded.
     pub oldest: Option<Timestamp>,
@@ -85,10 +85,17 @@ pub async fn sweep(outbox: &impl Outbox, queue: &impl NotificationQueue, clock: 
     let mut swept = Swept::default();
     loop {
         let owed = outbox.owed_before(before, &page).await?;
-        swept.oldest = swept.oldest.or(owed.items.first().map(|a| a.at));
         swept.found += owed.items.len();
-        let (relayed, settled) = relay(outbox, queue, &owed.items).await;
-        for outcome in relayed {
+        let (mut accesses, mut unreadable) = (Vec::new(), Vec::new());
+        for access in owed.items {
+            match access {
+                Ok(access) => accesses.push(access),
+                Err(error) => unreadable.push(Relayed::Failed(error)),
+            }
+        }
+        swept.oldest = swept.oldest.or(accesses.first().map(|a| a.at));
+        let (relayed, settled) = relay(outbox, queue, &accesses).await;
+        for outcome in relayed.into_iter().chain(unreadable) {
             match outcome {
                 Relayed::Sent { notifications } => swept.sent += notifications,
                 Relayed::Failed(error) => {

@@ -147,11 +147,7 @@ pub(crate) fn answers(template: &Template, findings: &mut Findings) {
             format!("{name}: {issue}"),
         );
         let coding = &issue["details"]["coding"][0];
-        findings.same(
-            &format!("{name} codes"),
-            text(&coding["system"]),
-            cpis::wire::fhir::SPINE_CODES,
-        );
+        findings.same(&format!("{name} codes"), text(&coding["system"]), cpis::wire::fhir::SPINE_CODES);
         findings.expect(
             !text(&coding["code"]).is_empty() && !text(&issue["diagnostics"]).is_empty(),
             format!("{name} says nothing"),
