@@ -2,9 +2,11 @@
 //! that can fail or kill at any call, and builders of the events that AWS sends. Nothing here ships.
 
 pub mod binaries;
+pub mod canary;
 pub mod dynamo;
 pub mod events;
 pub mod proxy;
 pub mod runtime_api;
 pub mod sqs;
+pub mod stack;
 pub mod world;

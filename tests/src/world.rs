@@ -91,7 +91,7 @@ pub fn nhs_numbers(count: usize) -> impl Iterator<Item = String> {
 }
 
 /// The check digit (modulus 11) of nine digits; `None` where there is none.
-fn check_digit(stem: u64) -> Option<u64> {
+pub(crate) fn check_digit(stem: u64) -> Option<u64> {
     let digit = |place: u32| stem / 10_u64.pow(place) % 10;
     let sum: u64 = (0..9).map(|place| digit(place) * (u64::from(place) + 2)).sum();
     match 11 - sum % 11 {

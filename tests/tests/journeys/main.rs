@@ -1,0 +1,12 @@
+//! The register's journeys: real HTTP against the release binaries on a running stack, by the people who make them.
+//!
+//! Each has authorities and children of its own, so that all run at once on one stack. `make test` starts that and runs them;
+//! afterwards `leak` searches what was written meanwhile.
+
+mod dead_letters;
+mod look_up;
+mod notification;
+mod register;
+mod sweep;
+mod tenants;
+mod upload;
