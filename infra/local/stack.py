@@ -387,21 +387,23 @@ def describe(settings: Settings, port: int, pid: int, made_from: str, outputs: d
 def check(settings: Settings) -> None:
     """Fails at once where `up` would fail for want of room or of the port."""
     check_space(settings.dir)
-    if not read(settings):
+    running = read(settings)
+    if not running:
         free_port(settings.port)
+    elif settings.port not in (0, running["port"]):
+        raise Problem(f"a stack of this checkout already runs on port {running['port']}: set PORT={running['port']}, or stop it first")
 
 
 def up(settings: Settings) -> tuple[dict[str, Any], bool]:
     """The running stack's description, and whether this call started it."""
+    check(settings)
     binaries = functions(settings)
-    check_space(settings.dir)
     ensure_issuer(settings)
     made_from = fingerprint(settings, binaries)
     if running := read(settings):
-        wanted = settings.port in (0, running["port"]) and running["fingerprint"] == made_from
-        if wanted and get(f"{running['api']['url']}/_ping")[0] == 200:
+        if running["fingerprint"] == made_from and get(f"{running['api']['url']}/_ping")[0] == 200:
             return running, False
-        settings.say("a stack from something else is running: replacing it")
+        settings.say("a stack from another build is running: replacing it")
         down(settings)
     port = free_port(settings.port)
     emulator = start(settings, port)
