@@ -124,8 +124,11 @@ def fingerprint(settings: Settings, binaries: dict[str, pathlib.Path]) -> str:
 
 def ensure_issuer(settings: Settings) -> None:
     """Makes the local token issuer's key and key set, once."""
-    if (ISSUER_DIR / "jwks.json").is_file():
+    files = [ISSUER_DIR / name for name in ("issuer-key.pem", "jwks.json")]
+    if all(file.is_file() for file in files):
         return
+    for file in files:  # one without the other is of no use
+        file.unlink(missing_ok=True)
     tool = settings.binaries / "cpis"
     if not tool.is_file():
         raise Problem(f"{tool} is missing: run `cargo build --release`")

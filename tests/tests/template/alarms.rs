@@ -17,7 +17,7 @@ enum Kind {
 }
 
 /// Namespace, metric, kind, and for our own the function that emits it. AWS's: from the "CloudWatch metrics" page of each service.
-const METRICS: [(&str, &str, Kind, &str); 16] = [
+const METRICS: [(&str, &str, Kind, &str); 17] = [
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", Kind::Gauge, ""),
@@ -34,6 +34,7 @@ const METRICS: [(&str, &str, Kind, &str); 16] = [
     ("AWS/ApiGateway", "IntegrationLatency", Kind::Spread, ""),
     ("CPIS", "OutboxOldestSeconds", Kind::Gauge, "asn-relay"),
     ("CPIS", "DeliverySetAside", Kind::Count, "asn-delivery"),
+    ("CPIS", "JwksUnreachable", Kind::Count, "authorizer"),
 ];
 
 /// Metrics that are there every minute whatever happens, so that silence is itself a fault.
@@ -188,13 +189,20 @@ pub(crate) fn coverage(template: &Template, findings: &mut Findings) {
             if dead.contains(queue) { "ApproximateNumberOfMessagesVisible" } else { "ApproximateAgeOfOldestMessage" };
         wanted.push((metric, format!("{queue}.QueueName")));
     }
-    wanted.extend(template.functions().iter().map(|f| ("Errors", f.id.to_owned())));
+    // A refused token is an error of the authorizer: that is how API Gateway wants to be told 401.
+    let failing = template.functions().into_iter().filter(|f| f.id != "AuthorizerFunction");
+    wanted.extend(failing.map(|f| ("Errors", f.id.to_owned())));
     wanted.extend(
         [("IteratorAge", "AsnRelayFunction"), ("Duration", "FlagLookupFunction")].map(|(m, f)| (m, f.to_owned())),
     );
     wanted.extend(
-        [("OutboxOldestSeconds", "asn-relay"), ("DeliverySetAside", "asn-delivery"), ("Throttles", "")]
-            .map(|(m, s)| (m, s.to_owned())),
+        [
+            ("OutboxOldestSeconds", "asn-relay"),
+            ("DeliverySetAside", "asn-delivery"),
+            ("JwksUnreachable", "authorizer"),
+            ("Throttles", ""),
+        ]
+        .map(|(m, s)| (m, s.to_owned())),
     );
     wanted.push(("5XXError", brief(template.property("Api", "Name"))));
     let watched = |alarm: &Value| {
