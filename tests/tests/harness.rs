@@ -1,6 +1,7 @@
 //! The harness itself, proved with the baseline functions.
 
 use cpis_tests::{
+    binaries,
     dynamo::{Dynamo, function_environment},
     events,
     proxy::{Fault, Plan, Proxy, When},
@@ -8,9 +9,11 @@ use cpis_tests::{
     sqs::Sqs,
 };
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-const CALLS: &str = env!("CARGO_BIN_EXE_baseline-calls");
+fn calls() -> PathBuf {
+    binaries::function("baseline-calls")
+}
 
 struct World {
     dynamo: Dynamo,
@@ -27,7 +30,7 @@ impl World {
 
     async fn function(&self) -> Function {
         let env = function_environment(&self.proxy.url, &self.sqs);
-        Function::start(Path::new(CALLS), &env).await.expect("the baseline starts")
+        Function::start(&calls(), &env).await.expect("the baseline starts")
     }
 }
 
@@ -38,7 +41,7 @@ fn put(prefix: &str, count: usize) -> Value {
 
 #[tokio::test]
 async fn a_function_gets_events_and_its_answers_come_back() {
-    let function = Function::start(Path::new(CALLS), &[]).await.expect("starts");
+    let function = Function::start(&calls(), &[]).await.expect("starts");
     for number in 0..3 {
         assert_eq!(function.invoke_json(&json!({"number": number})).await.json(), json!({"number": number}));
     }
@@ -60,7 +63,7 @@ async fn a_binary_that_never_asks_for_an_event_is_an_error_with_its_output() {
 
 #[tokio::test]
 async fn a_killed_function_answers_nothing_and_is_gone() {
-    let function = Function::start(Path::new(CALLS), &[]).await.expect("starts");
+    let function = Function::start(&calls(), &[]).await.expect("starts");
     function.killer().kill().await;
     assert!(matches!(function.invoke_json(&json!({})).await.outcome, Outcome::Died));
     assert!(function.peak_memory().is_err());

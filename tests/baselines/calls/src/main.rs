@@ -2,13 +2,12 @@
 //!
 //! The event says which: `{"do": "look-up" | "put" | "send" | "deliver" | "fail", …}`; anything else is echoed.
 
-use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Instant};
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -19,7 +18,7 @@ struct Clients {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let config = cpis::aws::config::load();
     let clients = Clients { dynamo: aws_sdk_dynamodb::Client::new(&config), sqs: aws_sdk_sqs::Client::new(&config) };
     let clients = &clients;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move { clients.act(event.payload).await })).await
@@ -37,21 +36,23 @@ impl Clients {
         }
     }
 
-    /// `child` is queried for its plans, then `access` is put.
+    /// `child` is queried for its plans, then `access` is put; the answer says how long both took.
     async fn look_up(&self, event: &Value) -> Result<Value, Error> {
+        let began = Instant::now();
         let plans = self
             .dynamo
             .query()
             .table_name("plans")
+            .consistent_read(true)
             .key_condition_expression("child = :child")
             .expression_attribute_values(":child", AttributeValue::S(text(&event["child"])))
             .send()
             .await?;
         self.put("accesses", item(&event["access"]), "id").await?;
-        Ok(json!({"held": plans.count()}))
+        Ok(json!({"held": plans.count(), "seconds": began.elapsed().as_secs_f64()}))
     }
 
-    /// `count` copies of `item` go to `table`, each with its own value of the attribute `unique`.
+    /// `count` copies of `item` go to `table`, each with its own value of the attribute `unique`: in no order, as hashes are.
     async fn put_many(&self, event: &Value) -> Result<Value, Error> {
         let (table, unique) = (text(&event["table"]), text(&event["unique"]));
         let like = item(&event["item"]);
@@ -61,7 +62,8 @@ impl Clients {
         stream::iter(0..count)
             .map(|number| {
                 let mut item = like.clone();
-                item.insert(unique.clone(), AttributeValue::S(format!("{prefix}{number:056x}")));
+                let scattered = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                item.insert(unique.clone(), AttributeValue::S(format!("{prefix}{scattered:016x}{number:016x}")));
                 self.put(&table, item, &unique)
             })
             .buffer_unordered(concurrency)
