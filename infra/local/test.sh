@@ -26,7 +26,7 @@ start_stack() { "$emulator" infra/local/stack.py up --port 0 --dir "$local_dir" 
 stop_stack() { "$emulator" infra/local/stack.py down --dir "$local_dir"; }
 # Those that need the stack are ignored elsewhere. Cargo runs the binaries by name: `leak` searches what `journeys` left.
 run_tests() { cargo test --locked --workspace --no-fail-fast -- --include-ignored 2>&1 | tee "$output"; }
-run_api_tests() { "$tools" tests/openapi/run.py "$CPIS_STACK"; }
+run_api_tests() { "$tools" tests/openapi/run.py "$CPIS_TEST_STACK"; }
 
 # The sum of all `test result` lines, in the words of cargo test.
 count_tests() {
@@ -44,7 +44,7 @@ finish() {
 
 mkdir -p target
 rm -f "$output"
-export CPIS_STACK=$PWD/$local_dir/stack.json CPIS_BINARIES=$PWD/target/release
+export CPIS_TEST_STACK=$PWD/$local_dir/stack.json CPIS_BINARIES=$PWD/target/release
 trap finish EXIT
 phase "Build the tests" build_tests
 phase "Build the release binaries" build_release

@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// What to do where no stack is named.
-const HOW_TO_RUN: &str = "CPIS_STACK does not name a running stack: run `make test`; or start one with `python \
+const HOW_TO_RUN: &str = "CPIS_TEST_STACK does not name a running stack: run `make test`; or start one with `python \
     infra/local/stack.py up --port 0 --dir target/local-test --log-level TRACE` (the emulator's virtual environment), and \
-    set CPIS_STACK=target/local-test/stack.json";
+    set CPIS_TEST_STACK=target/local-test/stack.json";
 /// Within this time a notification must be in the mailbox: the stream, or else the sweep, brings it.
 const NOTIFIED: Duration = Duration::from_secs(120);
 /// When every upload says that it was made.
@@ -57,14 +57,14 @@ impl Ran {
 }
 
 impl Stack {
-    /// The stack that `CPIS_STACK` describes, with every authority of England in its directory.
+    /// The stack that `CPIS_TEST_STACK` describes, with every authority of England in its directory.
     ///
     /// # Panics
     /// There is none.
     #[must_use]
     pub fn open() -> Self {
         static LOADED: OnceLock<()> = OnceLock::new();
-        let file = std::env::var_os("CPIS_STACK").unwrap_or_else(|| panic!("{HOW_TO_RUN}"));
+        let file = std::env::var_os("CPIS_TEST_STACK").unwrap_or_else(|| panic!("{HOW_TO_RUN}"));
         let text = std::fs::read(workspace().join(file)).unwrap_or_else(|e| panic!("{HOW_TO_RUN} ({e})"));
         let description: Value = serde_json::from_slice(&text).unwrap_or_else(|e| panic!("{HOW_TO_RUN} ({e})"));
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build();
