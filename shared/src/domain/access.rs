@@ -94,6 +94,18 @@ pub fn access_id(
     Uuid::new_v5(&ACCESS_IDS, name.as_bytes())
 }
 
+/// How long a request id stands for one access (R22). A client retries within seconds; an id that comes back later is a
+/// fault of the client, or somebody who would look without being seen.
+pub const RETRY_WINDOW: SignedDuration = SignedDuration::from_mins(15);
+
+/// R22: the id of an access whose request id was first used this long ago; `None` within the [`RETRY_WINDOW`]. Retries
+/// of the later access are the same again, for as long.
+#[must_use]
+pub fn reused_id(id: Uuid, age: SignedDuration) -> Option<Uuid> {
+    let windows = age.as_secs() / RETRY_WINDOW.as_secs();
+    (windows > 0).then(|| Uuid::new_v5(&id, &windows.to_be_bytes()))
+}
+
 /// R24: one entry for each authority with a plan among those shown, with its case ids.
 #[must_use]
 pub fn owed_for<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Vec<Owed> {
@@ -238,6 +250,14 @@ mod tests {
         ] {
             assert_ne!(first, other);
         }
+    }
+
+    #[test]
+    fn r22_a_request_id_that_comes_back_later_is_another_access() {
+        let id = |minutes| reused_id(Uuid::nil(), SignedDuration::from_mins(minutes));
+        assert_eq!((id(-1), id(0), id(14)), (None, None, None));
+        assert_eq!(id(15), id(29), "retries of the later access are the same");
+        assert!(id(15).is_some() && id(15) != id(30));
     }
 
     #[test]

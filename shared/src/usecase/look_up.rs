@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        access::{Access, History, Interaction, access_id, owed_for},
+        access::{Access, History, Interaction, access_id, owed_for, reused_id},
         caller::{HealthCaller, ViewRefusal},
         contact::date_in_england,
         nhs_number::{ChildKey, ChildKeySecret, NhsNumber},
@@ -125,9 +125,16 @@ fn access(
     }
 }
 
-/// R21, R22: one write. A request recorded before needs none, unless its answer would now disclose more.
-async fn record<S: AccessLog>(store: &S, access: Access) -> Result<(Access, bool), PortError> {
-    let Some(earlier) = store.record(&access).await? else { return Ok((access, false)) };
+/// R21, R22: one write. A retry needs no second one, unless its answer would now disclose more.
+async fn record<S: AccessLog>(store: &S, mut access: Access) -> Result<(Access, bool), PortError> {
+    let Some(mut earlier) = store.record(&access).await? else { return Ok((access, false)) };
+    if let Some(id) = reused_id(access.id, access.at.duration_since(earlier.at)) {
+        access.id = id;
+        match store.record(&access).await? {
+            Some(retried) => earlier = retried,
+            None => return Ok((access, false)),
+        }
+    }
     if let Some(rest) = earlier.uncovered(&access) {
         store.record(&rest).await?;
     }

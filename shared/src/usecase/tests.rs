@@ -216,7 +216,11 @@ impl Asked {
     }
 
     fn plans(&self, register: &Register) -> Result<look_up::Seen<Plan>, LookUpError> {
-        run(look_up::plans(register, &secret(), &clock(), &self.ask(), Interaction::CareTeam))
+        self.plans_at(register, &clock())
+    }
+
+    fn plans_at(&self, register: &Register, clock: &SetClock) -> Result<look_up::Seen<Plan>, LookUpError> {
+        run(look_up::plans(register, &secret(), clock, &self.ask(), Interaction::CareTeam))
     }
 }
 
@@ -277,6 +281,19 @@ fn r22_a_retry_is_the_same_access_and_what_is_new_by_then_is_told_too() {
     let told: Vec<_> =
         owed(&register).iter().flat_map(Access::notifications).map(|n| n.authority.to_string()).collect();
     assert_eq!(told.len(), 2, "each authority once: {told:?}");
+}
+
+#[test]
+fn r22_a_request_id_used_for_ever_does_not_hide_later_accesses() {
+    let (register, clock) = (register(), clock());
+    upload(&register, HARTLEPOOL, file(1, "020 7946 0001", &[(0, Change::Start)])).expect("an answer");
+    let asked = Asked::of(0);
+    for (wait, repeated, accesses) in [(0, false, 1), (60, true, 1), (840, false, 2), (60, true, 2), (86_400, false, 3)]
+    {
+        clock.advance(wait);
+        assert_eq!(asked.plans_at(&register, &clock).expect("an answer").repeated, repeated, "after {wait} s");
+        assert_eq!(owed(&register).len(), accesses, "after {wait} s");
+    }
 }
 
 /// A register whose accesses cannot be recorded.
