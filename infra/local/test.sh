@@ -28,17 +28,18 @@ stop_stack() { "$emulator" infra/local/stack.py down --dir "$local_dir"; }
 run_tests() { cargo test --locked --workspace --no-fail-fast -- --include-ignored 2>&1 | tee "$output"; }
 run_api_tests() { "$tools" tests/openapi/run.py "$CPIS_TEST_STACK"; }
 
-# The sum of all `test result` lines, in the words of cargo test.
+# The sum of all `test result` lines, in the words of cargo test. Usage: count_tests ok|FAILED
 count_tests() {
-  awk '/^test result: / { for (i = 4; i <= NF; i++) if ($i ~ /^(passed|failed|ignored|measured);?$/ || ($i == "filtered")) n[substr($i, 1, 4)] += $(i - 1) }
+  awk -v word="$1" '/^test result: / { for (i = 4; i <= NF; i++) if ($i ~ /^(passed|failed|ignored|measured);?$/ || ($i == "filtered")) n[substr($i, 1, 4)] += $(i - 1) }
     END { printf "test result: %s. %d passed; %d failed; %d ignored; %d measured; %d filtered out\n",
-      n["fail"] ? "FAILED" : "ok", n["pass"], n["fail"], n["igno"], n["meas"], n["filt"] }' "$output"
+      word, n["pass"], n["fail"], n["igno"], n["meas"], n["filt"] }' "$output"
 }
 
 finish() {
   local status=$?
   stop_stack >/dev/null || true
-  [ ! -f "$output" ] || { echo; count_tests; }
+  echo
+  [ ! -f "$output" ] || count_tests "$([ "$status" -eq 0 ] && echo ok || echo FAILED)"
   exit "$status"
 }
 
