@@ -53,7 +53,7 @@ bench: $(TWIN)/ready ## The figures of the README, as a table and in target/benc
 
 .PHONY: clean
 clean: ## Stop what is still running and remove target/
-	@if [ -x $(EMULATOR)/bin/python ]; then $(EMULATOR)/bin/python infra/local/stack.py down; fi
+	@for dir in target/local*; do [ ! -f $$dir/stack.json ] || $(EMULATOR)/bin/python infra/local/stack.py down --dir $$dir; done
 	rm -rf target
 
 .PHONY: check

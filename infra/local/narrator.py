@@ -1,13 +1,15 @@
 """Tells a story on a terminal: chapters, commands, steps with their time. In a file or a pipe the same without colour or motion."""
 import contextlib
 import os
+import shutil
 import sys
 import textwrap
 import threading
 import time
 from collections.abc import Iterator
 
-WIDTH = 100
+WIDTH = min(100, shutil.get_terminal_size((101, 24)).columns - 1)
+"""Columns of prose, and of a line that is written over: one fewer than the terminal has."""
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
@@ -75,9 +77,9 @@ class Narrator:
         self.line("   " + self.styled("32", "✓") + " " + text)
 
     def table(self, headings: list[str], rows: list[list[str]]) -> None:
-        """Columns as wide as they must be; the last is cut at the terminal's width."""
+        """Columns as wide as they must be."""
         widths = [max(map(len, column)) for column in zip(headings, *rows)]
-        cells = lambda row: "  ".join(cell.ljust(width) for cell, width in zip(row, widths))[: WIDTH + 40].rstrip()
+        cells = lambda row: "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
         self.line("     " + self.styled("2", cells(headings)))
         for row in rows:
             self.line("     " + cells(row))
