@@ -12,7 +12,6 @@ const ROUNDS: usize = 60;
 const PYTHON_EVERY: usize = 4;
 
 pub(crate) async fn measure(stage: &Stage, report: &mut Report) {
-    eprintln!("cold starts …");
     let tables = Tables::new().await;
     let env = tables.environment();
     let (mut empty, mut ours, mut python) = (Samples::default(), Samples::default(), Samples::default());

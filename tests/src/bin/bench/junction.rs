@@ -1,8 +1,9 @@
-//! One address for DynamoDB and SQS, as a function has one `AWS_ENDPOINT_URL`. An SDK's client keeps its connections to
-//! itself, so the first request on a connection says where all of it belongs; after that bytes are only passed on.
+//! One address for DynamoDB and SQS, as a function has one `AWS_ENDPOINT_URL`: passes requests on by their target, over
+//! connections that it keeps, and looks at nothing else.
 
+use std::io;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
@@ -19,12 +20,12 @@ impl Junction {
     pub(crate) async fn start(dynamo: &str, sqs: &str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap_or_else(|e| panic!("bind: {e}"));
         let url = listener.local_addr().map_or_else(|e| panic!("address: {e}"), |a| format!("http://{a}"));
-        let [dynamo, sqs] = [dynamo, sqs].map(|url| url.trim_start_matches("http://").to_owned());
+        let services = [dynamo, sqs].map(|url| url.trim_start_matches("http://").to_owned());
         let server = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (dynamo, sqs) = (dynamo.clone(), sqs.clone());
+                let services = services.clone();
                 // A connection that breaks is its client's business.
-                tokio::spawn(async move { pass(client, &dynamo, &sqs).await.ok() });
+                tokio::spawn(async move { pass(client, &services).await.ok() });
             }
         });
         Self { url, server }
@@ -37,19 +38,51 @@ impl Drop for Junction {
     }
 }
 
-async fn pass(mut client: TcpStream, dynamo: &str, sqs: &str) -> std::io::Result<()> {
+async fn pass(mut client: TcpStream, services: &[String; 2]) -> io::Result<()> {
     client.set_nodelay(true)?;
-    let mut head = Vec::new();
-    while !contains(&head, b"\r\n\r\n") {
-        if client.read_buf(&mut head).await? == 0 {
-            return Ok(());
+    let mut open = [None, None];
+    let mut message = Vec::new();
+    while read_message(&mut client, &mut message).await? {
+        let which = usize::from(contains(&message, b"AmazonSQS."));
+        let service = match &mut open[which] {
+            Some(service) => service,
+            unopened => {
+                let service = TcpStream::connect(&services[which]).await?;
+                service.set_nodelay(true)?;
+                unopened.insert(service)
+            }
+        };
+        service.write_all(&message).await?;
+        if !read_message(service, &mut message).await? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        client.write_all(&message).await?;
+    }
+    Ok(())
+}
+
+/// Reads a whole request or answer, head and body; `false` where the connection has ended instead.
+async fn read_message(from: &mut TcpStream, message: &mut Vec<u8>) -> io::Result<bool> {
+    message.clear();
+    let end = loop {
+        if let Some(head) = message.windows(4).position(|part| part == b"\r\n\r\n") {
+            break head + 4 + content_length(&message[..head]);
+        }
+        if from.read_buf(message).await? == 0 {
+            return Ok(false);
+        }
+    };
+    while message.len() < end {
+        if from.read_buf(message).await? == 0 {
+            return Ok(false);
         }
     }
-    let to = if contains(&head, b"AmazonSQS.") { sqs } else { dynamo };
-    let mut service = TcpStream::connect(to).await?;
-    service.set_nodelay(true)?;
-    service.write_all(&head).await?;
-    copy_bidirectional(&mut client, &mut service).await.map(drop)
+    Ok(true)
+}
+
+fn content_length(head: &[u8]) -> usize {
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    head.split("\r\ncontent-length:").nth(1).and_then(|rest| rest.lines().next()?.trim().parse().ok()).unwrap_or(0)
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {

@@ -1,7 +1,7 @@
 //! The benchmark: every figure is a ratio to a baseline that is measured in the same run, turn and turn about.
 //!
-//! Usage: `bench PYTHON`, with a Python that has `tests/bench/requirements.txt`. The functions are those that lie beside
-//! this binary. Ends with 1 where a figure misses its bound, and writes `target/bench.json`.
+//! Usage: `bench PYTHON [cold|warm|sizes|upload|notifications]`, with a Python that has `tests/bench/requirements.txt`. The
+//! functions are those that lie beside this binary. Ends with 1 where a figure misses its bound, and writes `target/bench.json`.
 
 #![allow(clippy::print_stdout, reason = "the table is what the program is for")]
 
@@ -18,7 +18,8 @@ use report::Report;
 use stage::Stage;
 use std::{path::PathBuf, process::ExitCode};
 
-#[tokio::main]
+// One thread: the functions have the other core to themselves.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let Some(python) = std::env::args_os().nth(1).map(PathBuf::from) else {
         eprintln!("usage: bench PYTHON (`make bench` sees to everything)");
@@ -26,10 +27,28 @@ async fn main() -> ExitCode {
     };
     let stage = Stage::new(python);
     let mut report = Report::new();
-    cold::measure(&stage, &mut report).await;
-    warm::measure(&stage, &mut report).await;
-    sizes::measure(&stage, &mut report);
-    volume::upload(&stage, &mut report).await;
-    volume::notifications(&stage, &mut report).await;
+    let only = std::env::args().nth(2);
+    let due = |name: &str| {
+        let due = only.as_deref().is_none_or(|only| only == name);
+        if due {
+            eprintln!("measuring: {name} …");
+        }
+        due
+    };
+    if due("cold") {
+        cold::measure(&stage, &mut report).await;
+    }
+    if due("warm") {
+        warm::measure(&stage, &mut report).await;
+    }
+    if due("sizes") {
+        sizes::measure(&stage, &mut report);
+    }
+    if due("upload") {
+        volume::upload(&stage, &mut report).await;
+    }
+    if due("notifications") {
+        volume::notifications(&stage, &mut report).await;
+    }
     report.finish()
 }

@@ -14,7 +14,6 @@ const ZIP_FRAME: usize = 30 + 46 + 22 + 2 * "bootstrap".len();
 const MEGABYTE: f64 = 1e6;
 
 pub(crate) fn measure(stage: &Stage, report: &mut Report) {
-    eprintln!("zips …");
     let functions = fs::read_dir(binaries::workspace().join("functions")).unwrap_or_else(|e| panic!("functions/: {e}"));
     let mut names: Vec<_> = functions.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();

@@ -24,7 +24,7 @@ pub(crate) struct Tables {
 
 impl Tables {
     pub(crate) async fn new() -> Self {
-        let tables = Self { dynamo: Dynamo::start().await, sqs: Sqs::start().await };
+        let tables = Self { dynamo: Dynamo::start_without_streams().await, sqs: Sqs::start().await };
         AUTHORITIES.iter().for_each(|code| tables.dynamo.put("directory", &world::authority(code, "open")));
         tables
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 use cpis_tests::{
     dynamo::function_environment,
-    events::{sqs_event, stream_event},
+    events::{insert_record, sqs_event, stream_event},
     runtime_api::Function,
     world::{self, AUTHORITIES},
 };
@@ -20,16 +20,17 @@ use uuid::Uuid;
 const MANY: usize = 10_000;
 const WARM_UP: usize = 200;
 /// Rounds of each; every round has new tables.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// Writes under way at once, as `plan-upload` has them.
 const CONCURRENCY: usize = 64;
 const PHONE: &str = "020 7946 0001";
 /// Records in an event of the stream, and messages in one of the queue (`template.yaml`).
 const STREAM_BATCH: usize = 100;
 const QUEUE_BATCH: usize = 10;
+/// As many authorities as England has, told in turn.
+const AUTHORITIES_TOLD: u64 = 153;
 
 pub(crate) async fn upload(stage: &Stage, report: &mut Report) {
-    eprintln!("uploads …");
     let file = world::large_csv(MANY);
     let (mut ours, mut bare) = (Samples::default(), Samples::default());
     let mut plan = Value::Null;
@@ -99,7 +100,6 @@ impl Place {
 }
 
 pub(crate) async fn notifications(stage: &Stage, report: &mut Report) {
-    eprintln!("notifications …");
     let access = an_access(stage).await;
     let (mut ours, mut bare, mut relay, mut deliver) =
         (Samples::default(), Samples::default(), Samples::default(), Samples::default());
@@ -134,6 +134,11 @@ async fn an_access(stage: &Stage) -> Value {
     tables.dynamo.scan("accesses").swap_remove(0)
 }
 
+/// The authority that is told of an access.
+fn told(number: u64) -> String {
+    format!("E06{:06}", 1 + number % AUTHORITIES_TOLD)
+}
+
 /// What a run took, and what went through the queue and into the mailbox.
 #[derive(Default)]
 struct Done {
@@ -146,15 +151,22 @@ struct Done {
 async fn relay_and_deliver(stage: &Stage, access: &Value) -> Done {
     let place = Place::new().await;
     let Tables { dynamo, sqs } = &place.tables;
+    for number in 0..AUTHORITIES_TOLD {
+        dynamo.put("directory", &world::authority(&told(number), "open"));
+    }
+    let mut records = Vec::with_capacity(MANY);
     for number in 0..MANY as u64 {
         let mut access = access.clone();
+        access["owed"]["L"][0]["M"]["authority"]["S"] = told(number).into();
         access["child"]["S"] = format!("{:043x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).into();
         access["id"]["S"] = Uuid::new_v4().to_string().into();
         dynamo.put("accesses", &access);
+        let keys = json!({"child": access["child"], "id": access["id"]});
+        records.push(insert_record(records.len(), &keys, &access));
     }
     let (relay, delivery) = (place.start(stage, "asn-relay").await, place.start(stage, "asn-delivery").await);
     let mut done = Done::default();
-    for records in dynamo.stream_records("accesses").chunks(STREAM_BATCH) {
+    for records in records.chunks(STREAM_BATCH) {
         done.relay += batch(&relay, &stream_event(records)).await;
     }
     loop {

@@ -21,7 +21,6 @@ const PYTHON_EVERY: usize = 3;
 const MEGABYTE: f64 = 1e6;
 
 pub(crate) async fn measure(stage: &Stage, report: &mut Report) {
-    eprintln!("warm look-ups …");
     let tables = Tables::new().await;
     let env = tables.environment();
     let uploader = stage.start("plan-upload", &env).await;
