@@ -2,7 +2,9 @@
 
 use aws_sdk_dynamodb::{
     operation::put_item::PutItemError,
-    types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
+    types::{
+        BatchStatementErrorCodeEnum, BatchStatementRequest, BatchStatementResponse, ReturnValuesOnConditionCheckFailure,
+    },
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -15,16 +17,13 @@ use super::{
 };
 use crate::{
     domain::{access::Access, nhs_number::ChildKey, time::sortable},
-    ports::{AccessHistory, AccessLog, Outbox, Page, PageRequest, PortResult},
+    ports::{AccessHistory, AccessLog, Outbox, Page, PageRequest, PortError, PortResult},
 };
 
-/// The most writes in one DynamoDB transaction (`TransactWriteItems`: 100 actions).
-const TRANSACTION: usize = 100;
-/// Transactions, or single updates, under way at once.
+/// The most statements in one call (DynamoDB: `BatchExecuteStatement` takes 25).
+const STATEMENTS: usize = 25;
+/// Calls under way at once.
 const CONCURRENCY: usize = 16;
-/// An access exists once recorded; an update must never make one up.
-const RECORDED: &str = "attribute_exists(child)";
-const CLEAR: &str = "REMOVE outbox";
 
 /// The access in a stream record's new image.
 ///
@@ -92,46 +91,34 @@ impl Outbox for Dynamo {
     }
 
     async fn settle(&self, accesses: &[(ChildKey, Uuid)]) -> PortResult<()> {
-        let calls: Vec<_> = accesses.chunks(TRANSACTION).map(|chunk| self.settle_together(chunk)).collect();
+        let calls: Vec<_> = accesses.chunks(STATEMENTS).map(|chunk| self.settle_together(chunk)).collect();
         stream::iter(calls).buffer_unordered(CONCURRENCY).try_collect().await
     }
 }
 
 impl Dynamo {
-    /// Clears up to 100 marks in one call; where the transaction cannot be had, one at a time.
+    /// Clears up to 25 marks in one call. Each stands for itself, which a transaction's would not; an access that was
+    /// never recorded is none to clear, and none is made up.
     async fn settle_together(&self, accesses: &[(ChildKey, Uuid)]) -> PortResult<()> {
-        if let [(child, id)] = accesses {
-            return self.settle_one(child, *id).await;
-        }
-        let updates: Vec<_> = accesses.iter().map(|(child, id)| self.clear(child, *id)).collect::<PortResult<_>>()?;
-        let together = self.client.transact_write_items().set_transact_items(Some(updates)).send().await;
-        let Err(error) = together else { return Ok(()) };
-        if !error.as_service_error().is_some_and(|e| e.is_transaction_canceled_exception()) {
-            return Err(failed("accesses.transact-write")(error));
-        }
-        let calls: Vec<_> = accesses.iter().map(|(child, id)| self.settle_one(child, *id)).collect();
-        stream::iter(calls).buffer_unordered(CONCURRENCY).try_collect().await
-    }
-
-    fn clear(&self, child: &ChildKey, id: Uuid) -> PortResult<TransactWriteItem> {
-        let update = Update::builder()
-            .table_name(&self.tables.accesses)
-            .key(CHILD, s(child.as_str()))
-            .key(ID, s(id))
-            .update_expression(CLEAR)
-            .condition_expression(RECORDED)
-            .build();
-        let update = update.map_err(|_| unreadable("accesses.transact-write"))?;
-        Ok(TransactWriteItem::builder().update(update).build())
-    }
-
-    async fn settle_one(&self, child: &ChildKey, id: Uuid) -> PortResult<()> {
-        let update = self.client.update_item().table_name(&self.tables.accesses);
-        let update = update.key(CHILD, s(child.as_str())).key(ID, s(id));
-        let result = update.update_expression(CLEAR).condition_expression(RECORDED).send().await;
-        match result {
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(()),
-            result => result.map(drop).map_err(failed("accesses.update")),
+        const STEP: &str = "accesses.batch-update";
+        let clear = format!("UPDATE \"{}\" REMOVE {OUTBOX} WHERE {CHILD} = ? AND {ID} = ?", self.tables.accesses);
+        let statement = |(child, id): &(ChildKey, Uuid)| {
+            let statement = BatchStatementRequest::builder().statement(&clear);
+            let statement = statement.parameters(s(child.as_str())).parameters(s(*id)).build();
+            statement.map_err(|_| unreadable(STEP))
+        };
+        let statements: Vec<_> = accesses.iter().map(statement).collect::<PortResult<_>>()?;
+        let call = self.client.batch_execute_statement().set_statements(Some(statements));
+        let answers = call.send().await.map_err(failed(STEP))?.responses.unwrap_or_default();
+        let refused = |answer: BatchStatementResponse| {
+            answer
+                .error
+                .and_then(|e| e.code)
+                .filter(|code| *code != BatchStatementErrorCodeEnum::ConditionalCheckFailed)
+        };
+        match answers.into_iter().find_map(refused) {
+            Some(code) => Err(PortError { step: STEP, cause: code.as_str().to_owned(), retryable: true }),
+            None => Ok(()),
         }
     }
 }

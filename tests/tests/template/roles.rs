@@ -38,7 +38,7 @@ const ALLOWED: [(&str, &[(&str, &str)]); 8] = [
     (
         "asn-relay",
         &[
-            ("AccessesTable.Arn", "dynamodb:UpdateItem"),
+            ("AccessesTable.Arn", "dynamodb:PartiQLUpdate"),
             ("${AccessesTable.Arn}/index/outbox", "dynamodb:Query"),
             (
                 "AccessesTable.StreamArn",
