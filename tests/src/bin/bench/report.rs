@@ -93,10 +93,16 @@ impl Report {
         }));
     }
 
-    /// Adds a line that is bounded by nothing.
-    pub(crate) fn note(&mut self, name: &str, samples: &Samples, samples_in: &'static str) {
-        self.rows.push([name.to_owned(), String::new(), String::new(), described(samples, samples_in), String::new()]);
-        self.figures.push(json!({"figure": name, "samplesIn": samples_in, "ours": samples.json()}));
+    /// Adds a ratio that is bounded by nothing.
+    pub(crate) fn note(&mut self, name: &str, ours: &Samples, baseline: (&str, &Samples), samples_in: &'static str) {
+        let value = ours.median() / baseline.1.median();
+        let compared = format!("{}: {}", baseline.0, described(baseline.1, samples_in));
+        let value_text = format!("{} ×", short(value));
+        self.rows.push([name.to_owned(), value_text, String::new(), described(ours, samples_in), compared]);
+        self.figures.push(json!({
+            "figure": name.trim(), "value": value, "unit": "×", "samplesIn": samples_in,
+            "ours": ours.json(), "baseline": {"name": baseline.0, "is": baseline.1.json()},
+        }));
     }
 
     /// Prints the table and writes the file; failure where a figure misses its bound.

@@ -8,6 +8,11 @@ use std::time::Duration;
 pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
+    /// None yet.
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
     /// Adds one.
     pub(crate) fn push(&mut self, value: f64) {
         self.0.push(value);
