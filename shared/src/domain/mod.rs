@@ -1,6 +1,7 @@
 //! The rules: pure values and functions. No I/O, no async, no clock.
 
 pub mod access;
+pub mod audit;
 pub mod authority;
 pub mod caller;
 pub mod contact;

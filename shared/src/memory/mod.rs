@@ -1,8 +1,10 @@
 //! The ports in memory, for tests of use cases: the same contract as the real adapters, kept by the same suite.
 
+mod audit;
 mod queue;
 mod register;
 
+pub use audit::Ledger;
 pub use queue::{Queue, Sent};
 pub use register::Register;
 

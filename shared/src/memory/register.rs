@@ -45,7 +45,7 @@ struct Tables {
 
 /// The register in memory.
 #[derive(Debug, Default)]
-pub struct Register(Mutex<Tables>);
+pub struct Register(Mutex<Tables>, pub(super) super::Ledger);
 
 impl Register {
     /// An entry of the directory.
