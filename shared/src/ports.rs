@@ -1,6 +1,6 @@
 //! What use cases need of the world: one trait a capability, so that a signature says what a function may touch.
 
-use std::future::Future;
+use std::{collections::BTreeMap, future::Future};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -290,6 +290,8 @@ pub struct SetAside {
     pub failed_at: Timestamp,
     /// X-Ray trace header of the message, to be kept.
     pub trace: Option<String>,
+    /// The message's own attributes, to be kept.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// An authority's mailbox, to deliver to.

@@ -46,6 +46,11 @@ impl Delivery {
             body: message.body.as_deref().unwrap_or_default(),
             attempts: message.attributes.get("ApproximateReceiveCount").and_then(|n| n.parse().ok()).unwrap_or(1),
             trace: message.attributes.get("AWSTraceHeader").map(String::as_str),
+            attributes: message
+                .message_attributes
+                .iter()
+                .filter_map(|(name, value)| Some((name.as_str(), value.string_value.as_deref()?)))
+                .collect(),
         };
         let delivery =
             handle(&self.directory, &self.mailbox, &self.queue, &SystemClock, &received, self.backoff_seconds);

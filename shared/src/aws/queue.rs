@@ -1,5 +1,7 @@
 //! The queue of notifications and its dead-letter queue.
 
+use std::collections::BTreeMap;
+
 use aws_config::SdkConfig;
 use aws_sdk_sqs::{
     Client,
@@ -20,6 +22,8 @@ use crate::{
 const BATCH: usize = 10;
 /// Calls under way at once.
 const CONCURRENCY: usize = 16;
+/// Attributes that a message may have (SQS).
+const MAX_ATTRIBUTES: usize = 10;
 const SEND: &str = "asn-queue.send";
 
 /// The queue of notifications.
@@ -106,17 +110,8 @@ impl FailedDeliveries for DeadLetters {
 
     async fn set_aside(&self, body: &str, why: &SetAside) -> PortResult<()> {
         let mut send = self.client.send_message().queue_url(&self.dead_letter_url).message_body(body);
-        let trace_id = trace_id(body);
-        for (name, value) in [
-            ("reason", Some(why.reason.as_str())),
-            ("authority", Some(why.authority.as_str())),
-            ("attempts", Some(why.attempts.to_string().as_str())),
-            ("failedAt", Some(sortable(why.failed_at).as_str())),
-            ("traceId", trace_id.as_deref()),
-        ] {
-            if let Some(value) = value {
-                send = send.message_attributes(name, text(value)?);
-            }
+        for (name, value) in attributes(body, why) {
+            send = send.message_attributes(name, text(&value)?);
         }
         if let Some(trace) = &why.trace {
             let header = MessageSystemAttributeValue::builder().data_type("String").string_value(trace).build();
@@ -126,6 +121,26 @@ impl FailedDeliveries for DeadLetters {
         }
         send.send().await.map(drop).map_err(failed("asn-dlq.send"))
     }
+}
+
+/// What is told of the failure and, as far as there is room, the message's own attributes.
+fn attributes(body: &str, why: &SetAside) -> BTreeMap<String, String> {
+    let mut attributes: BTreeMap<_, _> = [
+        ("reason", Some(why.reason.clone())),
+        ("authority", Some(why.authority.clone())),
+        ("attempts", Some(why.attempts.to_string())),
+        ("failedAt", Some(sortable(why.failed_at))),
+        ("traceId", trace_id(body)),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+    .collect();
+    for (name, value) in why.attributes.iter().filter(|(_, value)| !value.is_empty()) {
+        if attributes.len() < MAX_ATTRIBUTES {
+            attributes.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    attributes
 }
 
 /// The look-up's `TraceID`, where the message can be read.

@@ -1,5 +1,9 @@
 //! From the queue to an authority's mailbox.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+
 use crate::{
     domain::{
         authority::Status,
@@ -24,6 +28,15 @@ pub struct Message<'a> {
     pub attempts: u32,
     /// X-Ray trace header.
     pub trace: Option<&'a str>,
+    /// Its attributes that are text, by name: they go with it wherever it goes.
+    pub attributes: Vec<(&'a str, &'a str)>,
+}
+
+impl Message<'_> {
+    /// The authority that stands beside the body; `unknown` where none does.
+    fn authority(&self) -> &str {
+        self.attributes.iter().find(|(name, _)| *name == "authority").map_or("unknown", |(_, code)| *code)
+    }
 }
 
 /// What became of a message.
@@ -51,6 +64,9 @@ pub enum Failure {
     /// An operator has closed it.
     #[error("the authority is closed in the directory")]
     AuthorityClosed,
+    /// Delivering it panicked: it would again.
+    #[error("delivering the message panicked")]
+    Panicked,
     /// A step failed.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -64,8 +80,14 @@ impl Failure {
             Self::Unreadable => "unreadable",
             Self::AuthorityUnknown => "authority-unknown",
             Self::AuthorityClosed => "authority-closed",
+            Self::Panicked => "panicked",
             Self::Port(_) => "step-failed",
         }
+    }
+
+    /// Whether the message itself is at fault, so that no further try can help (R70).
+    const fn is_hopeless(&self) -> bool {
+        matches!(self, Self::Unreadable | Self::Panicked)
     }
 }
 
@@ -79,22 +101,27 @@ pub async fn handle(
     backoff_seconds: u32,
 ) -> Outcome {
     let notification = serde_json::from_str::<Notification>(message.body).map_err(|_| Failure::Unreadable);
-    let result = match &notification {
-        Ok(notification) => deliver(directory, mailbox, clock, notification).await,
-        Err(failure) => Err(failure.clone()),
+    let delivery = async {
+        match &notification {
+            Ok(notification) => deliver(directory, mailbox, clock, notification).await,
+            Err(failure) => Err(failure.clone()),
+        }
     };
+    let result = AssertUnwindSafe(delivery).catch_unwind().await.unwrap_or(Err(Failure::Panicked));
     let failure = match result {
         Ok(true) => return Outcome::Delivered,
         Ok(false) => return Outcome::AlreadyDelivered,
         Err(failure) => failure,
     };
-    if failure == Failure::Unreadable || message.attempts >= MAX_ATTEMPTS {
+    // R70
+    if failure.is_hopeless() || message.attempts >= MAX_ATTEMPTS {
         let why = SetAside {
             reason: failure.code().to_owned(),
-            authority: notification.map_or_else(|_| "unknown".to_owned(), |n| n.authority.to_string()),
+            authority: notification.map_or_else(|_| message.authority().to_owned(), |n| n.authority.to_string()),
             attempts: message.attempts,
             failed_at: clock.now(),
             trace: message.trace.map(str::to_owned),
+            attributes: message.attributes.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect(),
         };
         return match queue.set_aside(message.body, &why).await {
             Ok(()) => Outcome::SetAside(failure),

@@ -24,7 +24,7 @@ use crate::{
         upload::{Acknowledgement, Envelope, FileCode, UploadFile},
     },
     memory::{Queue, Register, Sent, SetClock},
-    ports::{AccessLog, ContactLog, MailboxReader, Outbox, PageRequest, PlanReader, PortError, PortResult},
+    ports::{AccessLog, ContactLog, Directory, MailboxReader, Outbox, PageRequest, PlanReader, PortError, PortResult},
 };
 
 const HARTLEPOOL: &str = "E06000001";
@@ -376,7 +376,7 @@ fn r27_delivery_is_retried_set_aside_or_done() {
     let body = serde_json::to_string(&asn).expect("JSON");
     let deliver = |body: &str, attempts| {
         let queue = Queue::default();
-        let message = Message { receipt: "r", body, attempts, trace: None };
+        let message = Message { receipt: "r", body, attempts, trace: None, attributes: vec![] };
         (run(handle(&register, &register, &queue, &clock, &message, 60)), queue.told())
     };
     let put = |status| {
@@ -408,7 +408,42 @@ fn r27_delivery_is_retried_set_aside_or_done() {
 fn r27_what_cannot_be_set_aside_is_handed_out_again() {
     let (register, queue) = (register(), Queue::default());
     queue.refuse_next([0]);
-    let message = Message { receipt: "r", body: "{}", attempts: 1, trace: None };
+    let message = Message { receipt: "r", body: "{}", attempts: 1, trace: None, attributes: vec![] };
     let outcome = run(handle(&register, &register, &queue, &clock(), &message, 60));
     assert!(matches!(outcome, Outcome::Retry(Failure::Port(_))));
+}
+
+/// A directory whose entry of one authority nobody can read without panicking.
+struct Cursed<'a>(&'a Register);
+
+impl Directory for Cursed<'_> {
+    async fn authority(&self, code: &AuthorityCode) -> PortResult<Option<Authority>> {
+        assert_ne!(code.as_str(), BIRMINGHAM, "cursed");
+        self.0.authority(code).await
+    }
+}
+
+#[test]
+fn r70_a_message_at_fault_is_set_aside_at_once_with_all_that_belongs_to_it() {
+    let (register, clock) = (register(), clock());
+    for authority in [HARTLEPOOL, BIRMINGHAM] {
+        upload(&register, authority, file(1, "020 7946 0001", &[(0, Change::Start)])).expect("an answer");
+    }
+    let bodies = Asked::of(0).plans(&register).expect("an answer").access.notifications();
+    let bodies: Vec<_> = bodies.iter().map(|asn| serde_json::to_string(asn).expect("JSON")).collect();
+    let deliver = |body: &str| {
+        let queue = Queue::default();
+        let attributes = vec![("authority", BIRMINGHAM), ("kind", "access")];
+        let message = Message { receipt: "r", body, attempts: 1, trace: Some("Root=1"), attributes };
+        (run(handle(&Cursed(&register), &register, &queue, &clock, &message, 60)), queue.told())
+    };
+    assert_eq!(deliver(&bodies[0]).0, Outcome::Delivered);
+    for (body, failure) in [(bodies[1].as_str(), Failure::Panicked), ("not a notification", Failure::Unreadable)] {
+        let (outcome, told) = deliver(body);
+        assert_eq!(outcome, Outcome::SetAside(failure.clone()));
+        let [Sent::SetAside(kept, why)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((kept.as_str(), why.reason.as_str(), why.attempts), (body, failure.code(), 1));
+        assert_eq!((why.authority.as_str(), why.trace.as_deref()), (BIRMINGHAM, Some("Root=1")));
+        assert_eq!(why.attributes["kind"], "access");
+    }
 }
