@@ -16,6 +16,12 @@ pub const AT: &str = "at";
 pub const BY_TIME: &str = "by-time";
 /// accesses: hash of the index by organisation.
 pub const ORGANISATION_CODE: &str = "organisationCode";
+/// accesses: index by organisation and time.
+pub const BY_ORGANISATION: &str = "by-organisation";
+/// accesses: SDS user id of the person, or ASID of the device, that looked; never a name.
+pub const PERSON: &str = "person";
+/// accesses: index by person or device, and time.
+pub const BY_PERSON: &str = "by-person";
 /// accesses: sparse index of what is owed, and the attribute that puts an item there.
 pub const OUTBOX: &str = "outbox";
 /// accesses: value of [`OUTBOX`].

@@ -1,6 +1,8 @@
 //! The ports over DynamoDB and SQS: the only place in the shared crate that names an AWS SDK type.
 
 #[cfg(feature = "dynamodb")]
+mod access_search;
+#[cfg(feature = "dynamodb")]
 mod accesses;
 pub mod config;
 #[cfg(feature = "dynamodb")]

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod audit_search;
 pub mod authority;
 pub mod caller;
 pub mod contact;

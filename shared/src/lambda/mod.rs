@@ -3,4 +3,5 @@
 pub mod cached;
 pub mod config;
 pub mod http;
+pub mod sealed;
 pub mod telemetry;

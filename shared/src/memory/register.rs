@@ -15,6 +15,7 @@ use super::{
 use crate::{
     domain::{
         access::Access,
+        audit_search::AuditSearch,
         authority::{Authority, AuthorityCode},
         contact::Contact,
         nhs_number::ChildKey,
@@ -24,9 +25,9 @@ use crate::{
         upload::{Acknowledgement, UploadSummary},
     },
     ports::{
-        AccessHistory, AccessLog, ContactLog, ContactStanding, Directory, Guard, Mailbox, MailboxReader, Outbox, Page,
-        PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortError, PortResult, Standing, UploadLog,
-        UploadReader,
+        AccessHistory, AccessLog, AccessSearch, ContactLog, ContactStanding, Directory, Guard, Mailbox, MailboxReader,
+        Outbox, Page, PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortError, PortResult, Standing,
+        UploadLog, UploadReader,
     },
 };
 
@@ -203,6 +204,16 @@ impl AccessHistory for Register {
         let tables = lock(&self.0);
         let own = tables.accesses.values().map(|(access, _)| access).filter(|access| access.child == *child);
         let sorted: BTreeMap<_, _> = own.map(|a| (format!("{}|{}", sortable(a.at), a.id), a.clone())).collect();
+        page(sorted.into_iter().rev(), Descending, request)
+    }
+}
+
+impl AccessSearch for Register {
+    async fn search(&self, search: &AuditSearch, request: &PageRequest) -> PortResult<Page<Access>> {
+        let tables = lock(&self.0);
+        let asked = tables.accesses.values().map(|(access, _)| access).filter(|access| search.finds(access));
+        let position = |a: &Access| format!("{}|{}|{}", sortable(a.at), a.child.as_str(), a.id);
+        let sorted: BTreeMap<_, _> = asked.map(|a| (position(a), a.clone())).collect();
         page(sorted.into_iter().rev(), Descending, request)
     }
 }

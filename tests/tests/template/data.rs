@@ -11,7 +11,12 @@ const TABLES: [(&str, &str, &[&str]); 5] = [
     (
         "AccessesTable",
         "child id",
-        &["local by-time: child at", "by-organisation: organisationCode at", "outbox: outbox at"],
+        &[
+            "local by-time: child at",
+            "by-organisation: organisationCode at",
+            "by-person: person at",
+            "outbox: outbox at",
+        ],
     ),
     ("DirectoryTable", "kind code", &[]),
     ("MailboxTable", "la id", &["local by-state: la state_at", "local by-time: la at"]),
