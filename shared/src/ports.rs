@@ -1,5 +1,9 @@
 //! What use cases need of the world: one trait a capability, so that a signature says what a function may touch.
 
+pub mod push;
+
+pub use push::*;
+
 use std::{collections::BTreeMap, future::Future};
 
 use jiff::Timestamp;

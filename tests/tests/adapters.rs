@@ -1,5 +1,8 @@
 //! One contract for every adapter: what the ports promise, run in memory and on DynamoDB.
 
+#[path = "adapters/pushes.rs"]
+mod pushes;
+
 use cpis::{
     aws::{Dynamo, Tables, config},
     domain::{
@@ -12,6 +15,7 @@ use cpis::{
         notification::{Delivered, State},
         plan::{Plan, PlanType},
         upload::{Acknowledgement, UploadSummary},
+        ways_out::{Pushes, WaysOut},
     },
     memory::Register,
     ports::{
@@ -35,6 +39,9 @@ trait Store:
     + Outbox
     + Mailbox
     + MailboxReader
+    + cpis::ports::PushOutbox
+    + cpis::ports::PushLog
+    + cpis::ports::Circuits
     + Directory
 {
 }
@@ -43,7 +50,13 @@ impl Store for Register {}
 impl Store for Dynamo {}
 
 fn open() -> Authority {
-    Authority { code: la(0), name: "Hartlepool".into(), region: "North East".into(), status: Status::Open }
+    Authority {
+        code: la(0),
+        name: "Hartlepool".into(),
+        region: "North East".into(),
+        status: Status::Open,
+        ways_out: WaysOut::default(),
+    }
 }
 
 #[tokio::test]
@@ -90,6 +103,7 @@ async fn contract(store: &impl Store) {
     notifications_are_acknowledged_once(store).await;
     cursors_of_other_lists_are_refused(store).await;
     the_directory_knows_what_was_put_there(store).await;
+    pushes::contract(store).await;
 }
 
 fn la(n: u32) -> AuthorityCode {
@@ -419,7 +433,13 @@ async fn the_outbox_holds_what_is_owed(store: &impl Store) {
 fn delivered(authority: u32, n: u128, second: i64) -> Delivered {
     let owed = vec![Owed { authority: la(authority), local_ids: vec!["C-1".into()] }];
     let notification = Access { owed, ..access(303, n, second) }.notifications().remove(0);
-    Delivered { notification, delivered_at: at(second + 1), state: State::Unread, acknowledged_at: None }
+    Delivered {
+        notification,
+        delivered_at: at(second + 1),
+        state: State::Unread,
+        acknowledged_at: None,
+        pushes: Pushes::default(),
+    }
 }
 
 async fn notifications_are_delivered_once(store: &impl Store) {

@@ -32,6 +32,14 @@ pub const SEQUENCE: &str = "sequence";
 pub const STATE_AT: &str = "state_at";
 /// mailbox: index by state and time.
 pub const BY_STATE: &str = "by-state";
+/// mailbox: sparse index of what is still to be pushed, and the attribute that puts an item there.
+pub const PUSH: &str = "push";
+/// mailbox: name of the index by [`PUSH`] and [`PUSH_AT`].
+pub const PUSHES: &str = "pushes";
+/// mailbox: value of [`PUSH`].
+pub const DUE: &str = "due";
+/// mailbox: since when it is due.
+pub const PUSH_AT: &str = "push_at";
 /// directory: kind of entry.
 pub const KIND: &str = "kind";
 /// directory: code of entry.

@@ -17,6 +17,10 @@ mod mailbox;
 #[cfg(feature = "dynamodb")]
 mod plans;
 #[cfg(feature = "sqs")]
+mod push_queue;
+#[cfg(feature = "dynamodb")]
+mod pushes;
+#[cfg(feature = "sqs")]
 mod queue;
 #[cfg(feature = "dynamodb")]
 mod uploads;
@@ -25,5 +29,7 @@ mod uploads;
 pub use accesses::from_stream_image;
 #[cfg(feature = "dynamodb")]
 pub use dynamo::{Dynamo, Tables};
+#[cfg(feature = "sqs")]
+pub use push_queue::PushTasks;
 #[cfg(feature = "sqs")]
 pub use queue::{AsnQueue, DeadLetters};

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     Order::{Ascending, Descending},
     lock, page,
+    push::PushTables,
 };
 use crate::{
     domain::{
@@ -35,18 +36,19 @@ use crate::{
 type Upload = (UploadSummary, Option<Vec<u8>>);
 
 #[derive(Debug, Default)]
-struct Tables {
+pub(super) struct Tables {
     plans: BTreeMap<(String, String), (ChildKey, Plan)>,
     accesses: BTreeMap<(String, Uuid), (Access, bool)>,
     uploads: BTreeMap<(String, u64), Upload>,
     contacts: HashMap<String, ContactStanding>,
-    mailbox: BTreeMap<(String, Uuid), Delivered>,
+    pub(super) mailbox: BTreeMap<(String, Uuid), Delivered>,
     directory: HashMap<String, Authority>,
+    pub(super) push: PushTables,
 }
 
 /// The register in memory.
 #[derive(Debug, Default)]
-pub struct Register(Mutex<Tables>, pub(super) super::Ledger);
+pub struct Register(pub(super) Mutex<Tables>, pub(super) super::Ledger);
 
 impl Register {
     /// An entry of the directory.
@@ -245,6 +247,9 @@ impl Mailbox for Register {
         let key = (delivered.notification.authority.to_string(), delivered.notification.id);
         if tables.mailbox.contains_key(&key) {
             return Ok(false);
+        }
+        if !delivered.pushes.is_empty() {
+            tables.push.due.insert(key.clone(), delivered.delivered_at);
         }
         tables.mailbox.insert(key, delivered.clone());
         Ok(true)

@@ -19,7 +19,11 @@ const TABLES: [(&str, &str, &[&str]); 5] = [
         ],
     ),
     ("DirectoryTable", "kind code", &[]),
-    ("MailboxTable", "la id", &["local by-state: la state_at", "local by-time: la at"]),
+    (
+        "MailboxTable",
+        "la id",
+        &["local by-state: la state_at", "local by-time: la at", "pushes: push push_at (in part)"],
+    ),
     ("PlansTable", "child plan", &["by-authority: la child"]),
     ("UploadsTable", "la sequence:N", &[]),
 ];
