@@ -13,8 +13,14 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/target/pycache
 checksum = $(firstword $(shell cksum $(1)))
 EMULATOR := target/venv/emulator-$(call checksum,infra/local/requirements.txt)
 TOOLS := target/venv/tools-$(call checksum,infra/local/requirements-tools.txt)
+SCANNER := target/venv/scanner-$(call checksum,infra/local/requirements-checkov.txt)
 PACKAGER := target/venv/packager-$(call checksum,infra/local/requirements-build.txt)
 TWIN := target/venv/twin-$(call checksum,tests/bench/requirements.txt)
+
+# Built once for a version, without optimising: that takes longer than the tool ever runs.
+CARGO_TOOLS := target/tools
+DENY := 0.20.2
+CYCLONEDX := 0.5.9
 
 .PHONY: help
 help: ## This list
@@ -30,12 +36,20 @@ test: $(EMULATOR)/ready $(TOOLS)/ready ## Every test, with the journeys through 
 	@exec infra/local/test.sh $(EMULATOR) $(TOOLS)
 
 .PHONY: lint
-lint: $(TOOLS)/ready ## Formatting, clippy, the template's linters, Python syntax
+lint: $(TOOLS)/ready $(SCANNER)/ready deny ## Formatting, clippy, dependencies, the template's linters, Python syntax
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	$(TOOLS)/bin/cfn-lint template.yaml
+	$(TOOLS)/bin/python infra/local/lint.py $(TOOLS) $(SCANNER)
 	$(TOOLS)/bin/sam validate --lint --region eu-west-2 --template template.yaml
 	$(TOOLS)/bin/python -W error -m compileall -q infra tests
+
+.PHONY: deny
+deny: $(CARGO_TOOLS)/cargo-deny-$(DENY)/ready ## Licences, sources and bans of all dependencies (ADVISORIES=1: known faults too; fetches them)
+	$(<D)/bin/cargo-deny --locked check --hide-inclusion-graph licenses bans sources $(if $(ADVISORIES),advisories)
+
+.PHONY: sbom
+sbom: $(CARGO_TOOLS)/cargo-cyclonedx-$(CYCLONEDX)/ready ## What is in each function, as CycloneDX: target/sbom
+	@exec infra/local/sbom.sh $(<D)/bin/cargo-cyclonedx $(ARCH)
 
 .PHONY: build
 build: $(PACKAGER)/ready ## The functions for AWS: target/lambda/NAME/bootstrap
@@ -68,3 +82,7 @@ $(PACKAGER)/ready: | check
 	@infra/local/venv.sh $(PYTHON) $(@D) infra/local/requirements-build.txt
 $(TWIN)/ready: | check
 	@infra/local/venv.sh $(PYTHON) $(@D) tests/bench/requirements.txt
+$(SCANNER)/ready: | check
+	@infra/local/venv.sh $(PYTHON) $(@D) infra/local/requirements-checkov.txt
+$(CARGO_TOOLS)/cargo-%/ready: | check
+	@infra/local/cargo-tool.sh $(@D)

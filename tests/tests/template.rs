@@ -7,6 +7,10 @@ mod alarms;
 mod api;
 #[path = "template/data.rs"]
 mod data;
+#[path = "template/door.rs"]
+mod door;
+#[path = "template/linters.rs"]
+mod linters;
 #[path = "template/model.rs"]
 mod model;
 #[path = "template/mutations.rs"]
@@ -20,7 +24,7 @@ use model::{Findings, Template};
 
 type Check = fn(&Template, &mut Findings);
 
-const CHECKS: [(&str, Check); 21] = [
+const CHECKS: [(&str, Check); 25] = [
     ("tables", data::tables),
     ("keys", data::keys),
     ("stream", data::stream),
@@ -42,6 +46,10 @@ const CHECKS: [(&str, Check); 21] = [
     ("limits", api::limits),
     ("privacy", api::privacy),
     ("answers", api::answers),
+    ("mutual TLS", door::mutual_tls),
+    ("firewall", door::firewall),
+    ("firewall privacy", door::firewall_privacy),
+    ("usage plan", door::usage_plan),
 ];
 
 fn run(check: Check, template: &Template) -> Vec<String> {

@@ -1,8 +1,6 @@
 //! The ports over DynamoDB and SQS: the only place in the shared crate that names an AWS SDK type.
 
 #[cfg(feature = "dynamodb")]
-mod access_search;
-#[cfg(feature = "dynamodb")]
 mod accesses;
 pub mod config;
 #[cfg(feature = "dynamodb")]
@@ -17,10 +15,6 @@ mod mailbox;
 #[cfg(feature = "dynamodb")]
 mod plans;
 #[cfg(feature = "sqs")]
-mod push_queue;
-#[cfg(feature = "dynamodb")]
-mod pushes;
-#[cfg(feature = "sqs")]
 mod queue;
 #[cfg(feature = "dynamodb")]
 mod uploads;
@@ -29,7 +23,5 @@ mod uploads;
 pub use accesses::from_stream_image;
 #[cfg(feature = "dynamodb")]
 pub use dynamo::{Dynamo, Tables};
-#[cfg(feature = "sqs")]
-pub use push_queue::PushTasks;
 #[cfg(feature = "sqs")]
 pub use queue::{AsnQueue, DeadLetters};

@@ -3,5 +3,4 @@
 pub mod cached;
 pub mod config;
 pub mod http;
-pub mod sealed;
 pub mod telemetry;

@@ -1,7 +1,6 @@
 //! The ports in memory, for tests of use cases: the same contract as the real adapters, kept by the same suite.
 
 mod audit;
-mod push;
 mod queue;
 mod register;
 

@@ -8,7 +8,6 @@ use crate::{
     domain::{
         authority::Status,
         notification::{Delivered, Notification, State},
-        ways_out::Pushes,
     },
     ports::{Clock, Directory, FailedDeliveries, Mailbox, PortError, SetAside},
 };
@@ -152,7 +151,6 @@ async fn deliver(
         delivered_at: clock.now(),
         state: State::Unread,
         acknowledged_at: None,
-        pushes: Pushes::default(),
     };
     Ok(mailbox.deliver(&delivered).await?)
 }

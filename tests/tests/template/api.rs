@@ -41,7 +41,7 @@ const LOGGED: [&str; 12] = [
 ];
 
 /// What the gateway answers by itself: which, and its status where we set it.
-const ANSWERS: [(&str, Option<i64>); 11] = [
+const ANSWERS: [(&str, Option<i64>); 12] = [
     ("ACCESS_DENIED", Some(403)),
     ("AUTHORIZER_FAILURE", Some(503)),
     ("DEFAULT_4XX", None),
@@ -53,6 +53,7 @@ const ANSWERS: [(&str, Option<i64>); 11] = [
     ("REQUEST_TOO_LARGE", Some(413)),
     ("THROTTLED", Some(429)),
     ("UNAUTHORIZED", Some(401)),
+    ("WAF_FILTERED", Some(403)),
 ];
 
 /// The codes of FHIR R4's value set issue-type that the gateway has use for.
