@@ -37,7 +37,7 @@ async fn acknowledge(store: &Dynamo, authority: &AuthorityCode, id: &str) -> Res
 }
 
 fn state(incoming: &Incoming) -> Result<Option<State>, Answer> {
-    let Some(name) = incoming.parameter("state") else { return Ok(None) };
+    let Some(name) = incoming.parameter("state")? else { return Ok(None) };
     State::from_name(name).map(Some).ok_or_else(|| {
         let outcome =
             Outcome::new(Kind::BadRequest, "state is unread or acknowledged; left out it means both").at("state");

@@ -2,16 +2,21 @@
 
 use std::future::Future;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use lambda_http::{
-    Body, Error, Request, RequestExt, Response,
+    Body, Context, Error, LambdaEvent,
+    aws_lambda_events::apigw::ApiGatewayProxyResponse,
     http::{HeaderMap, HeaderValue, Method, header},
-    service_fn,
+    lambda_runtime, service_fn,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::telemetry::{Event, Level};
+use super::{
+    event::{self, ProxyEvent},
+    telemetry::{Event, Level},
+};
 use crate::{
     domain::{authority::AuthorityCode, caller::Caller, caller::HealthCaller},
     ports::{Page, PageRequest, PortError},
@@ -25,6 +30,17 @@ const RETRY_AFTER: u32 = 2;
 const DEFAULT_LIMIT: usize = 100;
 /// Entries in a page at the most (R32).
 const MAX_LIMIT: usize = 1_000;
+
+/// Headers that are read here; given twice they could be read in two ways, so they are refused (R60).
+const ONCE: [&str; 7] = [
+    "Content-Encoding",
+    "Content-Type",
+    "IsUnscheduledAccessEvent",
+    "PatientConsent",
+    "TraceID",
+    "X-Correlation-ID",
+    "X-Request-ID",
+];
 
 /// A request, decoded.
 #[derive(Debug)]
@@ -122,12 +138,13 @@ where
     F: Future<Output = Result<Answer, Answer>> + Send,
 {
     let handle = &handle;
-    lambda_http::run(service_fn(move |request: Request| {
+    lambda_runtime::run(service_fn(move |request: LambdaEvent<ProxyEvent>| {
         let event = Event::begin(service);
-        let echoed = Echoed::of(request.headers());
-        let event = begin(event, &request, &echoed);
-        let incoming = Incoming::of(request);
-        let answer = incoming.map(handle);
+        let LambdaEvent { payload, context } = request;
+        let headers = payload.header_map();
+        let echoed = Echoed::of(headers.as_ref());
+        let event = begin(event, &payload, &context, &echoed);
+        let answer = Incoming::of(payload, headers).map(handle);
         async move {
             let answer = match answer {
                 Ok(answer) => answer.await.unwrap_or_else(|refusal| refusal),
@@ -145,19 +162,30 @@ struct Echoed(Vec<(&'static str, HeaderValue)>);
 
 impl Echoed {
     /// Only what is plainly an id: anything else might be a number or a name (R31).
-    fn of(headers: &HeaderMap) -> Self {
-        let plain = |value: &&HeaderValue| Uuid::try_parse_ascii(value.as_bytes()).is_ok();
-        let found = |name| headers.get(name).filter(plain).map(|value| (name, value.clone()));
+    fn of(headers: Option<&HeaderMap>) -> Self {
+        let found = |name| {
+            let mut values = headers?.get_all(name).iter();
+            let value = values.next().filter(|value| uuid(value).is_some())?;
+            values.next().is_none().then(|| (name, value.clone()))
+        };
         Self(["x-request-id", "x-correlation-id", "traceid"].into_iter().filter_map(found).collect())
     }
 }
 
-fn begin(event: Event, request: &Request, echoed: &Echoed) -> Event {
-    let mut event = event.with("method", request.method().as_str());
-    if let Some(context) = request.lambda_context_ref() {
-        event = event.with("lambdaRequestId", context.request_id.as_str());
-        event = event.with("xrayTraceId", context.xray_trace_id.clone());
-    }
+/// A UUID in its one usual form (RFC 9562 section 4): 36 characters, nothing around them.
+fn uuid(value: &HeaderValue) -> Option<Uuid> {
+    let text = value.as_bytes();
+    Uuid::try_parse_ascii(text).ok().filter(|_| text.len() == 36)
+}
+
+fn begin(event: Event, request: &ProxyEvent, context: &Context, echoed: &Echoed) -> Event {
+    // Anything else might be somebody's number (R31).
+    let known =
+        ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"].into_iter().find(|m| *m == request.http_method);
+    let mut event = event
+        .with("method", known.unwrap_or("other"))
+        .with("lambdaRequestId", context.request_id.as_str())
+        .with("xrayTraceId", context.xray_trace_id.clone());
     for (name, value) in &echoed.0 {
         let name = match *name {
             "x-request-id" => "requestId",
@@ -169,15 +197,11 @@ fn begin(event: Event, request: &Request, echoed: &Echoed) -> Event {
     event
 }
 
-fn finish(event: Event, answer: Answer, echoed: &Echoed) -> Response<Body> {
+fn finish(event: Event, answer: Answer, echoed: &Echoed) -> ApiGatewayProxyResponse {
     let Answer { status, media_type, body, event: code, fields, level } = answer;
     let event = event.with_all(fields).with("status", status).level(level);
     event.metric("Answers", "Count", 1).metric("Failures", "Count", u8::from(status >= 500)).emit(code);
-    // Text where it is text, or the gateway would have to be told to decode it.
-    let body = String::from_utf8(body).map_or_else(|e| Body::Binary(e.into_bytes()), Body::Text);
-    let mut response = Response::new(body);
-    *response.status_mut() = status.try_into().unwrap_or(lambda_http::http::StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
+    let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if matches!(status, 408 | 429 | 503) {
@@ -186,26 +210,34 @@ fn finish(event: Event, answer: Answer, echoed: &Echoed) -> Response<Body> {
     for (name, value) in &echoed.0 {
         headers.insert(*name, value.clone());
     }
+    let mut response = event::response(status, headers);
+    // Text where it is text, or the gateway would have to be told to decode it.
+    let body = String::from_utf8(body).map_or_else(|e| Body::Binary(e.into_bytes()), Body::Text);
+    response.is_base64_encoded = matches!(body, Body::Binary(_));
+    response.body = Some(body);
     response
 }
 
 impl Incoming {
-    fn of(request: Request) -> Result<Self, Answer> {
-        let caller = request
-            .request_context_ref()
-            .and_then(|context| context.authorizer().and_then(|a| a.fields.get("caller").cloned()))
-            .and_then(|caller| serde_json::from_str(caller.as_str()?).ok());
-        let query = request.query_string_parameters();
-        let query = query.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let (parts, body) = request.into_parts();
-        let path = parts.uri.path().split('/').filter(|p| !p.is_empty()).map(str::to_owned).collect();
-        let body = match body {
-            Body::Empty => Vec::new(),
-            Body::Text(text) => text.into_bytes(),
-            Body::Binary(bytes) => bytes,
-            _ => return Err(refuse(Kind::BadRequest, "the body cannot be read", "request.unreadable")),
+    fn of(request: ProxyEvent, headers: Option<HeaderMap>) -> Result<Self, Answer> {
+        let headers =
+            headers.ok_or_else(|| refuse(Kind::Precondition, "a header cannot be read", "request.bad-header"))?;
+        // R60
+        if let Some(name) = ONCE.into_iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
+            return Err(bad_header(name, "is given more than once; send it once"));
+        }
+        let method = request.http_method.parse().map_err(|_| no_such_path())?;
+        let caller = request.authorizer("caller").and_then(|caller| serde_json::from_str(caller).ok());
+        let query = request.query();
+        let path = request.path.split('/').filter(|p| !p.is_empty()).map(str::to_owned).collect();
+        let body = match request.body {
+            None => Vec::new(),
+            Some(text) if request.is_base64_encoded => STANDARD
+                .decode(text)
+                .map_err(|_| refuse(Kind::BadRequest, "the body cannot be read", "request.unreadable"))?,
+            Some(text) => text.into_bytes(),
         };
-        Ok(Self { method: parts.method, path, query, headers: parts.headers, body, caller })
+        Ok(Self { method, path, query, headers, body, caller })
     }
 
     /// The path's parts as texts, to match on.
@@ -220,10 +252,18 @@ impl Incoming {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// A parameter of the query.
-    #[must_use]
-    pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    /// A parameter of the query, which may be given once.
+    ///
+    /// # Errors
+    /// 400 where it is there more than once (R60).
+    pub fn parameter(&self, name: &'static str) -> Result<Option<&str>, Answer> {
+        let mut values = self.query.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
+        let value = values.next();
+        if values.next().is_none() {
+            return Ok(value);
+        }
+        let outcome = Outcome::new(Kind::BadRequest, format!("{name} is given more than once; give it once"));
+        Err(Answer::refusal(&outcome.at(name), "request.repeated-parameter"))
     }
 
     /// The authority whose path this is, which must be the caller's own (R29).
@@ -261,14 +301,15 @@ impl Incoming {
     /// # Errors
     /// 400 for a limit that is not a number from 1 to 1,000.
     pub fn page(&self) -> Result<PageRequest, Answer> {
-        let limit = match self.parameter("limit") {
+        let whole = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        let limit = match self.parameter("limit")? {
             None => DEFAULT_LIMIT,
-            Some(text) => text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or_else(|| {
+            Some(text) => whole(text).filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or_else(|| {
                 let outcome = Outcome::new(Kind::BadRequest, "limit is a whole number from 1 to 1000").at("limit");
                 Answer::refusal(&outcome, "request.bad-page")
             })?,
         };
-        Ok(PageRequest { limit, after: self.parameter("cursor").map(str::to_owned) })
+        Ok(PageRequest { limit, after: self.parameter("cursor")?.map(str::to_owned) })
     }
 
     /// A header that must hold a UUID where it is sent.
@@ -277,7 +318,7 @@ impl Incoming {
     /// 400 `PRECONDITION_FAILED` (R19).
     pub fn uuid_header(&self, name: &'static str) -> Result<Option<Uuid>, Answer> {
         let Some(value) = self.headers.get(name) else { return Ok(None) };
-        Uuid::try_parse_ascii(value.as_bytes()).map(Some).map_err(|_| bad_header(name, "is not a UUID"))
+        uuid(value).map(Some).ok_or_else(|| bad_header(name, "is not a UUID"))
     }
 }
 
@@ -338,5 +379,92 @@ impl From<UploadError> for Answer {
                 "upload.refused-sequence",
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ID: &str = "6a1ad5b2-0a64-4c41-9b0c-0d5fcf8e6d11";
+
+    fn incoming(part: Value) -> Result<Incoming, Answer> {
+        let mut event = json!({"httpMethod": "GET", "path": "/cpis//authorities/E06000001/uploads/"});
+        if let (Value::Object(event), Value::Object(part)) = (&mut event, part) {
+            event.extend(part);
+        }
+        let event: ProxyEvent = serde_json::from_value(event).expect("an event");
+        let headers = event.header_map();
+        Incoming::of(event, headers)
+    }
+
+    fn refused<T>(found: Result<T, Answer>) -> (u16, &'static str) {
+        found.map_err(|answer| (answer.status, answer.event)).err().expect("refused")
+    }
+
+    #[test]
+    fn r60_a_header_that_is_read_is_given_once() {
+        for name in ONCE {
+            for values in [json!([ID, ID]), json!(["true", "false"]), json!(["", ""])] {
+                let twice = incoming(json!({"multiValueHeaders": {name.to_lowercase(): values}}));
+                assert_eq!(refused(twice), (400, "request.bad-header"), "{name}");
+            }
+            assert!(incoming(json!({"headers": {name: ID}, "multiValueHeaders": {name: [ID]}})).is_ok(), "{name}");
+        }
+        assert!(incoming(json!({"multiValueHeaders": {"Accept": ["text/csv", "application/json"]}})).is_ok());
+    }
+
+    #[test]
+    fn r60_a_parameter_that_is_read_is_given_once() {
+        let query = |name: &str, values: Value| json!({"multiValueQueryStringParameters": {name: values}});
+        for name in ["limit", "cursor"] {
+            let twice = incoming(query(name, json!(["7", "7"]))).expect("read").page();
+            assert_eq!(refused(twice), (400, "request.repeated-parameter"), "{name}");
+        }
+        for limit in ["", "0", "1001", "+7", " 7", "7.0", "-1", "٧", "99999999999999999999999"] {
+            let page = incoming(query("limit", json!([limit]))).expect("read").page();
+            assert_eq!(refused(page), (400, "request.bad-page"), "{limit:?}");
+        }
+        let page = incoming(query("limit", json!(["7"]))).expect("read").page().expect("a page");
+        assert_eq!((page.limit, page.after), (7, None));
+    }
+
+    #[test]
+    fn r19_a_uuid_has_one_form() {
+        let header =
+            |value: &str| incoming(json!({"headers": {"TraceID": value}})).expect("read").uuid_header("TraceID");
+        assert_eq!(header(ID).expect("a UUID"), Uuid::try_parse(ID).ok());
+        assert!(header(&ID.to_uppercase()).is_ok());
+        let (simple, braced, urn) = (ID.replace('-', ""), format!("{{{ID}}}"), format!("urn:uuid:{ID}"));
+        let (long, two) = (format!("{ID}0"), format!("{ID}, {ID}"));
+        for wrong in ["", "x", &simple, &braced, &urn, &long, &two, &ID.replace('6', "g"), &ID[1..]] {
+            assert_eq!(refused(header(wrong)), (400, "request.bad-header"), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_read_whatever_its_bytes() {
+        let read = incoming(json!({"headers": {"User-Agent": "J\u{f6}rg"}, "body": "YQ==", "isBase64Encoded": true}));
+        let read = read.expect("read");
+        assert_eq!((read.route(), &read.body[..]), (vec!["cpis", "authorities", "E06000001", "uploads"], &b"a"[..]));
+        for (part, refusal) in [
+            (json!({"body": "Y", "isBase64Encoded": true}), (400, "request.unreadable")),
+            (json!({"headers": {"X": "a\r\nb"}}), (400, "request.bad-header")),
+            (json!({"httpMethod": "GE T"}), (404, "request.no-such-path")),
+        ] {
+            assert_eq!(refused(incoming(part.clone())), refusal, "{part}");
+        }
+    }
+
+    #[test]
+    fn ids_are_echoed_where_they_are_plainly_that() {
+        let echoed = |values: Value| {
+            let event = json!({"httpMethod": "GET", "path": "/", "multiValueHeaders": {"X-Correlation-ID": values}});
+            let event: ProxyEvent = serde_json::from_value(event).expect("an event");
+            Echoed::of(event.header_map().as_ref()).0.len()
+        };
+        assert_eq!((echoed(json!([ID])), echoed(json!([ID, ID])), echoed(json!(["9990000018"]))), (1, 0, 0));
     }
 }

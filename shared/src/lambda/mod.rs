@@ -2,5 +2,6 @@
 
 pub mod cached;
 pub mod config;
+mod event;
 pub mod http;
 pub mod telemetry;
