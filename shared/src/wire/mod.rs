@@ -2,4 +2,5 @@
 
 pub mod fhir;
 pub mod search;
+pub mod strict;
 pub mod upload;

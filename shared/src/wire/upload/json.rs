@@ -5,9 +5,12 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{Malformed, Records, Row, envelope::Parts};
-use crate::domain::{
-    record::{Column, Detail, Problem, RawRecord},
-    upload::{RowProblem, UploadFile},
+use crate::{
+    domain::{
+        record::{Column, Detail, Problem, RawRecord},
+        upload::{RowProblem, UploadFile},
+    },
+    wire::strict::{Fault, Names, Unread},
 };
 
 /// The most fields in a record, known or not.
@@ -60,6 +63,20 @@ impl Document {
 
     fn fail(&mut self, fault: String) {
         self.fault.get_or_insert(fault);
+    }
+
+    /// Reads past a member that means nothing here, but for its being there once (R60).
+    fn pass_over<'de, A: MapAccess<'de>>(
+        &mut self,
+        names: &mut Names,
+        name: String,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let fault = names.note(name).or(map.next_value_seed(Unread)?);
+        if let Some(what) = fault {
+            self.fail(format!("the body holds {what}; give each name once"));
+        }
+        Ok(())
     }
 
     /// Takes note of a name; a second one of the same is a fault.
@@ -125,6 +142,7 @@ impl<'de> Visitor<'de> for &mut Document {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut others = Names::default();
         while let Some(name) = map.next_key::<String>()? {
             match (name.as_str(), self.form) {
                 ("sequence", _) => self.parts.sequence = self.number("sequence", &mut map)?,
@@ -145,7 +163,7 @@ impl<'de> Visitor<'de> for &mut Document {
                     records.push(row);
                     self.records = Some(records);
                 }
-                _ => drop(map.next_value::<IgnoredAny>()?),
+                _ => self.pass_over(&mut others, name, &mut map)?,
             }
         }
         Ok(())
@@ -170,7 +188,7 @@ impl<'de> Visitor<'de> for Authority<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let document = self.0;
+        let (document, mut others) = (self.0, Names::default());
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
                 "emergencyDutyTeamPhone" => {
@@ -179,7 +197,7 @@ impl<'de> Visitor<'de> for Authority<'_> {
                 "officeHoursPhone" => {
                     document.parts.office_hours_phone = document.text("officeHoursPhone", &mut map)?;
                 }
-                _ => drop(map.next_value::<IgnoredAny>()?),
+                _ => document.pass_over(&mut others, name, &mut map)?,
             }
         }
         Ok(())
@@ -318,12 +336,13 @@ impl<'de> Visitor<'de> for Any {
             return Ok(Value::Object(None));
         };
         let mut record = Record { raw: RawRecord { row, ..RawRecord::default() }, seen: Vec::new(), problem: None };
-        let mut fields = 0;
-        while let Some(column) = map.next_key_seed(Name { known: fields < MAX_FIELDS })? {
+        let (mut fields, mut others) = (0, Names::default());
+        while let Some(name) = map.next_key_seed(Name { known: fields < MAX_FIELDS })? {
             fields += 1;
-            match column {
-                Some(column) => record.set(column, map.next_value_seed(Any { row: None })?),
-                None => drop(map.next_value::<IgnoredAny>()?),
+            match name {
+                Field::Known(column) => record.set(column, map.next_value_seed(Any { row: None })?),
+                Field::Other(name) => record.pass_over(others.note(name).or(map.next_value_seed(Unread)?)),
+                Field::Beyond => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         if fields > MAX_FIELDS {
@@ -358,6 +377,12 @@ impl Record {
         }
     }
 
+    fn pass_over(&mut self, fault: Fault) {
+        if let Some(what) = fault {
+            self.fail(None, what, "each name once", "keep one of the two");
+        }
+    }
+
     /// Keeps the first problem.
     fn fail(&mut self, column: Option<Column>, found: &str, expected: &str, mend: &str) {
         self.problem.get_or_insert_with(|| match column {
@@ -379,24 +404,35 @@ struct Name {
     known: bool,
 }
 
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Option<Column>;
+/// What the name of a field means.
+enum Field {
+    Known(Column),
+    Other(String),
+    /// Not looked at: the record has too many fields.
+    Beyond,
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Field;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Field, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
 impl Visitor<'_> for Name {
-    type Value = Option<Column>;
+    type Value = Field;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("the name of a field")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        let exact = || Column::ALL.into_iter().find(|c| c.name() == name);
+    fn visit_str<E>(self, name: &str) -> Result<Field, E> {
+        if !self.known {
+            return Ok(Field::Beyond);
+        }
+        let exact = Column::ALL.into_iter().find(|c| c.name() == name);
         let alike = || if name.len() <= 64 { Column::from_header(name) } else { None };
-        Ok(if self.known { exact().or_else(alike) } else { None })
+        Ok(exact.or_else(alike).map_or_else(|| Field::Other(name.to_owned()), Field::Known))
     }
 }

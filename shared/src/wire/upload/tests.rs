@@ -303,10 +303,39 @@ fn r16_json_files_that_are_refused_whole() {
 }
 
 #[test]
-fn an_unknown_field_may_be_as_deep_as_it_likes() {
-    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    let body = document(json!([record()])).to_string().replacen("{\"", &format!("{{\"x\":{deep},\""), 1);
-    assert!(parse(Some("application/json"), &[], body.as_bytes()).is_ok());
+fn r60_a_name_that_is_there_twice_is_refused_where_nobody_reads_it_too() {
+    let body = document(json!([record(), record()])).to_string();
+    let with = |member: &str| body.replacen('{', &format!("{{{member},"), 1);
+    let deep = format!("\"x\":{}{}", "[".repeat(200), "]".repeat(200));
+    for (member, says) in [
+        (r#""x":1,"x":1"#, "names a member twice"),
+        (r#""x":1,"\u0078":1"#, "names a member twice"),
+        (r#""x":[{"y":{"a":1,"a":1}}]"#, "names a member twice"),
+        (r#""sequence":7"#, "sequence is given more than once"),
+        (&deep, "recursion limit"),
+    ] {
+        let refusal = parse(Some("application/json"), &[], with(member).as_bytes()).expect_err(says);
+        assert_eq!(refusal.kind, Kind::Malformed, "{member}");
+        assert!(refusal.problem.contains(says), "{member}: {refusal}");
+    }
+    let authority = body.replacen("\"authority\":{", r#""authority":{"x":1,"x":2,"#, 1);
+    assert!(parse(Some("application/json"), &[], authority.as_bytes()).expect_err("twice").problem.contains("twice"));
+    assert!(
+        parse(Some("application/json"), &[], with(r#""x":{"a":{"a":1}},"y":[{"a":1},{"a":1}]"#).as_bytes()).is_ok()
+    );
+
+    // In a record it costs that record.
+    for (member, found) in [
+        (r#""x":1,"x":1"#, "an object that names a member twice"),
+        (r#""x":{"a":1,"a":1}"#, "an object that names a member twice"),
+        (r#""plan_type":"LAC""#, "the field twice"),
+        (r#""PlanType":"LAC""#, "the field twice"),
+    ] {
+        let body = body.replacen("\"records\":[{", &format!("\"records\":[{{{member},"), 1);
+        let file = parse(Some("application/json"), &[], body.as_bytes()).expect("a file");
+        let problem = only_problem(&file);
+        assert_eq!((problem.row, problem.problem.found.as_str()), (1, found), "{member}");
+    }
 }
 
 #[test]
