@@ -1,5 +1,9 @@
 //! What use cases need of the world: one trait a capability, so that a signature says what a function may touch.
 
+pub mod push;
+
+pub use push::*;
+
 use std::{collections::BTreeMap, future::Future};
 
 use jiff::Timestamp;
@@ -8,6 +12,7 @@ use uuid::Uuid;
 use crate::domain::{
     access::Access,
     audit::{Chained, Entry, Head, Shard},
+    audit_search::AuditSearch,
     authority::{Authority, AuthorityCode},
     contact::Contact,
     nhs_number::ChildKey,
@@ -230,6 +235,18 @@ pub trait AccessHistory: Sync {
         child: &ChildKey,
         page: &PageRequest,
     ) -> impl Future<Output = PortResult<Page<Access>>> + Send;
+}
+
+/// Searches the accesses for whoever audits them.
+pub trait AccessSearch: Sync {
+    /// Accesses that the search asks for and may see, newest first. A page may hold fewer than were asked for, even none,
+    /// while there is a next one: what may not be seen is passed over.
+    ///
+    /// A search by child finds every access recorded so far. One by person or organisation may miss those of the last
+    /// moments, as DynamoDB brings its global indexes up to date a little later; paging on never leaves one out, nor gives
+    /// one twice, whatever is recorded meanwhile.
+    fn search(&self, search: &AuditSearch, page: &PageRequest)
+    -> impl Future<Output = PortResult<Page<Access>>> + Send;
 }
 
 /// The accesses for which notifications are still owed.

@@ -76,6 +76,7 @@ def record(child, number, plans, caller, headers):
         "requester": {"M": {"person": attribute(person)}},
         "organisation": attribute(organisation),
         "organisationCode": {"S": organisation["code"]},
+        "person": {"S": person["user"]},
         "interaction": {"S": "CareTeam"},
         "unscheduled": {"BOOL": True},
         "disclosed": {"L": [plan["plan"] for plan in plans]},

@@ -1,21 +1,26 @@
 //! One contract for every adapter: what the ports promise, run in memory and on DynamoDB.
 
+#[path = "adapters/pushes.rs"]
+mod pushes;
+
 use cpis::{
     aws::{Dynamo, Tables, config},
     domain::{
         access::{Access, Interaction, Owed},
+        audit_search::{AuditSearch, Reach, Span, Subject},
         authority::{Authority, AuthorityCode, Status},
-        caller::{Device, Organisation, Requester},
+        caller::{Device, JobRole, Organisation, Person, Requester},
         contact::Contact,
         nhs_number::{ChildKey, ChildKeySecret, NhsNumber},
         notification::{Delivered, State},
         plan::{Plan, PlanType},
         upload::{Acknowledgement, UploadSummary},
+        ways_out::{Pushes, WaysOut},
     },
     memory::Register,
     ports::{
-        AccessHistory, AccessLog, ContactLog, Directory, Guard, Mailbox, MailboxReader, Outbox, Page, PageRequest,
-        PlanReader, PlanRegister, PlanWrite, PlanWriter, PortResult, Standing, UploadLog, UploadReader,
+        AccessHistory, AccessLog, AccessSearch, ContactLog, Directory, Guard, Mailbox, MailboxReader, Outbox, Page,
+        PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortResult, Standing, UploadLog, UploadReader,
     },
 };
 use jiff::{Timestamp, civil::date};
@@ -30,9 +35,13 @@ trait Store:
     + ContactLog
     + AccessLog
     + AccessHistory
+    + AccessSearch
     + Outbox
     + Mailbox
     + MailboxReader
+    + cpis::ports::PushOutbox
+    + cpis::ports::PushLog
+    + cpis::ports::Circuits
     + Directory
 {
 }
@@ -41,7 +50,13 @@ impl Store for Register {}
 impl Store for Dynamo {}
 
 fn open() -> Authority {
-    Authority { code: la(0), name: "Hartlepool".into(), region: "North East".into(), status: Status::Open }
+    Authority {
+        code: la(0),
+        name: "Hartlepool".into(),
+        region: "North East".into(),
+        status: Status::Open,
+        ways_out: WaysOut::default(),
+    }
 }
 
 #[tokio::test]
@@ -81,11 +96,14 @@ async fn contract(store: &impl Store) {
     numbers_of_the_latest_upload_stand(store).await;
     accesses_are_recorded_once(store).await;
     accesses_are_read_newest_first(store).await;
+    accesses_are_found_by_child_person_and_organisation(store).await;
+    a_search_misses_nothing_while_accesses_are_made(store).await;
     the_outbox_holds_what_is_owed(store).await;
     notifications_are_delivered_once(store).await;
     notifications_are_acknowledged_once(store).await;
     cursors_of_other_lists_are_refused(store).await;
     the_directory_knows_what_was_put_there(store).await;
+    pushes::contract(store).await;
 }
 
 fn la(n: u32) -> AuthorityCode {
@@ -289,6 +307,103 @@ async fn accesses_are_read_newest_first(store: &impl Store) {
     assert_eq!(read.iter().map(|a| a.id.as_u128()).collect::<Vec<_>>(), [6, 5, 4, 3, 2, 1, 0]);
 }
 
+fn person(user: &str) -> Requester {
+    let job_role = JobRole { code: "R8001".into(), display: "Nurse Access Role".into() };
+    Requester::Person(Person { user: user.into(), role_profile: "1".into(), name: "Alex Example".into(), job_role })
+}
+
+fn search(subject: Subject, own: &str, national: bool) -> AuditSearch {
+    let span = Span::new(None, None).expect("all time");
+    AuditSearch { subject, span, reach: Reach { own: own.into(), national } }
+}
+
+/// Ids of what a search finds, read in pages of this size.
+async fn found(store: &impl Store, search: &AuditSearch, limit: usize) -> Vec<u128> {
+    let read = all(limit, async |page| store.search(search, &page).await).await;
+    read.iter().map(|access| access.id.as_u128()).collect()
+}
+
+/// R51
+async fn accesses_are_found_by_child_person_and_organisation(store: &impl Store) {
+    // Two children, two people and two organisations, every moment twice: 16 accesses over eight milliseconds.
+    let made = |n: u32| {
+        let [first, second, third] = [1, 2, 4].map(|bit| n & bit > 0);
+        let moment = at(2_000) + jiff::SignedDuration::from_millis(i64::from(n / 2));
+        let organisation = Organisation { code: if second { "ZX51B" } else { "ZX51A" }.into(), name: "Any".into() };
+        let requester = if third {
+            person("555000000051")
+        } else {
+            Requester::Device(Device { asid: "200000000051".into(), responsible: "Sam Sample".into() })
+        };
+        let child = child(if first { 310 } else { 311 });
+        Access { child, at: moment, requester, organisation, owed: vec![], ..access(310, u128::from(5_100 + n), 0) }
+    };
+    let accesses: Vec<_> = (0..16).map(made).collect();
+    for access in &accesses {
+        store.record(access).await.expect("recorded");
+    }
+    let subjects = [
+        Subject::Child(child(310)),
+        Subject::Person("555000000051".into()),
+        Subject::Person("200000000051".into()),
+        Subject::Organisation("ZX51A".into()),
+        Subject::Organisation("ZX51C".into()),
+    ];
+    for subject in subjects {
+        for (own, national) in [("ZX51A", false), ("ZX51B", false), ("ZX51C", false), ("ZX51C", true)] {
+            for (from, to) in [(None, None), (Some(2), None), (None, Some(6)), (Some(2), Some(6)), (Some(90), None)] {
+                let moment = |ms: i64| at(2_000) + jiff::SignedDuration::from_millis(ms);
+                let span = Span::new(from.map(moment), to.map(moment)).expect("a span");
+                let search = AuditSearch { span, ..search(subject.clone(), own, national) };
+                let mut expected: Vec<_> = accesses.iter().filter(|access| search.finds(access)).collect();
+                expected.sort_by_key(|access| std::cmp::Reverse(access.at));
+                for limit in [3, 100] {
+                    let read = all(limit, async |page| store.search(&search, &page).await).await;
+                    let moments = |accesses: &[&Access]| accesses.iter().map(|a| a.at).collect::<Vec<_>>();
+                    assert_eq!(moments(&read.iter().collect::<Vec<_>>()), moments(&expected), "{search:?} by {limit}");
+                    let ids = |mut accesses: Vec<&Access>| {
+                        accesses.sort_by_key(|access| access.id);
+                        accesses.into_iter().cloned().collect::<Vec<_>>()
+                    };
+                    assert_eq!(ids(read.iter().collect()), ids(expected.clone()), "{search:?} by {limit}");
+                }
+            }
+        }
+    }
+}
+
+/// R32: what is recorded between two pages moves no other access from one page to the next.
+async fn a_search_misses_nothing_while_accesses_are_made(store: &impl Store) {
+    let make = |id: u128, second: i64| {
+        let organisation = Organisation { code: "ZX52".into(), name: "Any".into() };
+        Access { requester: person("555000000052"), organisation, owed: vec![], ..access(312, id, second) }
+    };
+    for id in 0..9 {
+        store.record(&make(5_200 + id, 3_000 + i64::try_from(id).expect("small"))).await.expect("recorded");
+    }
+    for (n, subject) in
+        [Subject::Child(child(312)), Subject::Person("555000000052".into()), Subject::Organisation("ZX52".into())]
+            .into_iter()
+            .enumerate()
+    {
+        let before: Vec<_> = found(store, &search(subject.clone(), "ZX52", false), 100).await;
+        let search = search(subject, "ZX52", false);
+        let later = std::sync::atomic::AtomicU32::new(0);
+        let read = all(2, async |page| {
+            let found = store.search(&search, &page).await;
+            let one = later.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let id = 5_300 + 100 * u128::try_from(n).expect("small") + u128::from(one);
+            store
+                .record(&make(id, 3_100 + 100 * i64::try_from(n).expect("small") + i64::from(one)))
+                .await
+                .expect("recorded");
+            found
+        })
+        .await;
+        assert_eq!(read.iter().map(|a| a.id.as_u128()).collect::<Vec<_>>(), before, "{search:?}");
+    }
+}
+
 async fn the_outbox_holds_what_is_owed(store: &impl Store) {
     let owed = async |limit, moment| {
         let found = all(limit, async |page| store.owed_before(moment, &page).await).await;
@@ -318,7 +433,13 @@ async fn the_outbox_holds_what_is_owed(store: &impl Store) {
 fn delivered(authority: u32, n: u128, second: i64) -> Delivered {
     let owed = vec![Owed { authority: la(authority), local_ids: vec!["C-1".into()] }];
     let notification = Access { owed, ..access(303, n, second) }.notifications().remove(0);
-    Delivered { notification, delivered_at: at(second + 1), state: State::Unread, acknowledged_at: None }
+    Delivered {
+        notification,
+        delivered_at: at(second + 1),
+        state: State::Unread,
+        acknowledged_at: None,
+        pushes: Pushes::default(),
+    }
 }
 
 async fn notifications_are_delivered_once(store: &impl Store) {

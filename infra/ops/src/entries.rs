@@ -1,6 +1,9 @@
 //! What the directory holds, and the authorities that it starts with.
 
-use cpis::domain::authority::{Authority, AuthorityCode, Status};
+use cpis::domain::{
+    authority::{Authority, AuthorityCode, Status},
+    ways_out::WaysOut,
+};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +98,7 @@ pub(crate) fn authorities() -> Result<Vec<Authority>> {
     let mut reader = csv::Reader::from_reader(include_str!("../data/authorities.csv").as_bytes());
     let rows = reader.deserialize::<Row>().map(|row| {
         let Row { code, name, region } = row?;
-        Ok(Authority { code, name, region, status: Status::Open })
+        Ok(Authority { code, name, region, status: Status::Open, ways_out: WaysOut::default() })
     });
     rows.collect::<csv::Result<_>>().map_err(|e| Failure::error(format!("the built-in table of authorities: {e}")))
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     dynamo::{Dynamo, after, from_item, limit, next, s, start, to_item},
     failure::{failed, unreadable},
-    keys::{AT, BY_TIME, CHILD, ID, ORGANISATION_CODE, OUTBOX, OWED},
+    keys::{AT, BY_TIME, CHILD, ID, ORGANISATION_CODE, OUTBOX, OWED, PERSON},
 };
 use crate::{
     domain::{access::Access, nhs_number::ChildKey, time::sortable},
@@ -36,7 +36,8 @@ pub fn from_stream_image(image: serde_dynamo::Item) -> PortResult<Access> {
 impl AccessLog for Dynamo {
     async fn record(&self, access: &Access) -> PortResult<Option<Access>> {
         const STEP: &str = "accesses.put";
-        let mut item = to_item(access, [(ORGANISATION_CODE, s(&access.organisation.code))], STEP)?;
+        let keys = [(ORGANISATION_CODE, s(&access.organisation.code)), (PERSON, s(access.requester.id()))];
+        let mut item = to_item(access, keys, STEP)?;
         if !access.owed.is_empty() {
             item.insert(OUTBOX.to_owned(), s(OWED));
         }

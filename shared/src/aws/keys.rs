@@ -16,6 +16,12 @@ pub const AT: &str = "at";
 pub const BY_TIME: &str = "by-time";
 /// accesses: hash of the index by organisation.
 pub const ORGANISATION_CODE: &str = "organisationCode";
+/// accesses: index by organisation and time.
+pub const BY_ORGANISATION: &str = "by-organisation";
+/// accesses: SDS user id of the person, or ASID of the device, that looked; never a name.
+pub const PERSON: &str = "person";
+/// accesses: index by person or device, and time.
+pub const BY_PERSON: &str = "by-person";
 /// accesses: sparse index of what is owed, and the attribute that puts an item there.
 pub const OUTBOX: &str = "outbox";
 /// accesses: value of [`OUTBOX`].
@@ -26,6 +32,14 @@ pub const SEQUENCE: &str = "sequence";
 pub const STATE_AT: &str = "state_at";
 /// mailbox: index by state and time.
 pub const BY_STATE: &str = "by-state";
+/// mailbox: sparse index of what is still to be pushed, and the attribute that puts an item there.
+pub const PUSH: &str = "push";
+/// mailbox: name of the index by [`PUSH`] and [`PUSH_AT`].
+pub const PUSHES: &str = "pushes";
+/// mailbox: value of [`PUSH`].
+pub const DUE: &str = "due";
+/// mailbox: since when it is due.
+pub const PUSH_AT: &str = "push_at";
 /// directory: kind of entry.
 pub const KIND: &str = "kind";
 /// directory: code of entry.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     dynamo::{Dynamo, after, from_item, limit, next, s, start, to_item},
     failure::failed,
-    keys::{AT, BY_STATE, BY_TIME, ID, LA, STATE_AT},
+    keys::{AT, BY_STATE, BY_TIME, DUE, ID, LA, PUSH, PUSH_AT, STATE_AT},
 };
 use crate::{
     domain::{
@@ -26,8 +26,13 @@ impl Mailbox for Dynamo {
         const STEP: &str = "mailbox.put";
         let (la, at) = (&delivered.notification.authority, delivered.notification.at);
         let keys = [(LA, s(la.as_str())), (STATE_AT, s(state_at(delivered.state, at)))];
-        let put =
-            self.client.put_item().table_name(&self.tables.mailbox).set_item(Some(to_item(delivered, keys, STEP)?));
+        let mut item = to_item(delivered, keys, STEP)?;
+        if !delivered.pushes.is_empty() {
+            // R73: the write that delivers also says that pushes are owed.
+            item.insert(PUSH.to_owned(), s(DUE));
+            item.insert(PUSH_AT.to_owned(), s(sortable(delivered.delivered_at)));
+        }
+        let put = self.client.put_item().table_name(&self.tables.mailbox).set_item(Some(item));
         match put.condition_expression("attribute_not_exists(la)").send().await {
             Ok(_) => Ok(true),
             Err(e) if e.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(false),

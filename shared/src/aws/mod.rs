@@ -1,6 +1,8 @@
 //! The ports over DynamoDB and SQS: the only place in the shared crate that names an AWS SDK type.
 
 #[cfg(feature = "dynamodb")]
+mod access_search;
+#[cfg(feature = "dynamodb")]
 mod accesses;
 pub mod config;
 #[cfg(feature = "dynamodb")]
@@ -15,6 +17,10 @@ mod mailbox;
 #[cfg(feature = "dynamodb")]
 mod plans;
 #[cfg(feature = "sqs")]
+mod push_queue;
+#[cfg(feature = "dynamodb")]
+mod pushes;
+#[cfg(feature = "sqs")]
 mod queue;
 #[cfg(feature = "dynamodb")]
 mod uploads;
@@ -23,5 +29,7 @@ mod uploads;
 pub use accesses::from_stream_image;
 #[cfg(feature = "dynamodb")]
 pub use dynamo::{Dynamo, Tables};
+#[cfg(feature = "sqs")]
+pub use push_queue::PushTasks;
 #[cfg(feature = "sqs")]
 pub use queue::{AsnQueue, DeadLetters};

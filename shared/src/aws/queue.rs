@@ -11,6 +11,8 @@ use aws_sdk_sqs::{
     },
 };
 use futures_util::{StreamExt, stream};
+use serde::Deserialize;
+use uuid::Uuid;
 
 use super::failure::failed;
 use crate::{
@@ -73,7 +75,7 @@ fn entry(number: usize, asn: &Notification) -> PortResult<SendMessageBatchReques
     entry.build().map_err(|_| unbuilt("EntryNotBuilt"))
 }
 
-fn text(value: &str) -> PortResult<MessageAttributeValue> {
+pub(super) fn text(value: &str) -> PortResult<MessageAttributeValue> {
     let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
     value.map_err(|_| PortError { step: SEND, cause: "AttributeNotBuilt".into(), retryable: false })
 }
@@ -145,5 +147,11 @@ fn attributes(body: &str, why: &SetAside) -> BTreeMap<String, String> {
 
 /// The look-up's `TraceID`, where the message can be read.
 fn trace_id(body: &str) -> Option<String> {
-    serde_json::from_str::<Notification>(body).ok().map(|asn| asn.trace_id.to_string())
+    /// Notifications and push tasks both say it.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Traced {
+        trace_id: Uuid,
+    }
+    serde_json::from_str::<Traced>(body).ok().map(|traced| traced.trace_id.to_string())
 }

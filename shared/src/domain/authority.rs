@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::ways_out::WaysOut;
+
 /// A local authority's GSS code, `E` and eight digits, as the Office for National Statistics publishes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
@@ -68,6 +70,9 @@ pub struct Authority {
     pub region: String,
     /// Whether it is in use.
     pub status: Status,
+    /// How it is told beside its mailbox (R73).
+    #[serde(default, rename = "waysOut", skip_serializing_if = "WaysOut::is_empty")]
+    pub ways_out: WaysOut,
 }
 
 #[cfg(test)]

@@ -99,6 +99,15 @@ impl Requester {
         }
     }
 
+    /// The SDS user id of the person, or the ASID of the device: no name.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Person(p) => &p.user,
+            Self::Device(d) => &d.asid,
+        }
+    }
+
     /// The name of the person, or of the person who answers for the device.
     #[must_use]
     pub fn name(&self) -> &str {

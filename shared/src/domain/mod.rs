@@ -2,8 +2,10 @@
 
 pub mod access;
 pub mod audit;
+pub mod audit_search;
 pub mod authority;
 pub mod caller;
+pub mod circuit;
 pub mod contact;
 pub mod nhs_number;
 pub mod notification;
@@ -11,3 +13,4 @@ pub mod plan;
 pub mod record;
 pub mod time;
 pub mod upload;
+pub mod ways_out;

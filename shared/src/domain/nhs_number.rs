@@ -101,6 +101,13 @@ impl<'de> Deserialize<'de> for NhsNumber {
 pub struct ChildKey(String);
 
 impl ChildKey {
+    /// Reads what [`ChildKey::as_str`] gave; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let hash: [u8; 32] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+        Some(Self(URL_SAFE_NO_PAD.encode(hash)))
+    }
+
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -130,6 +137,16 @@ impl ChildKeySecret {
         let mut mac = self.0.clone();
         mac.update(number.0.as_bytes());
         ChildKey(URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    }
+
+    /// A key for something else, named by its purpose: 32 bytes that tell nothing of the secret, nor of any child's key.
+    #[must_use]
+    pub fn derived(&self, purpose: &str) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        // No number has a letter in it, so that no child's key can be made in this way.
+        mac.update(b"key for ");
+        mac.update(purpose.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 }
 
@@ -198,6 +215,13 @@ mod tests {
         assert_ne!(secret(1).key_of(&number("9990000018")), secret(2).key_of(&number("9990000018")));
         assert_ne!(secret(1).key_of(&number("9990000018")), secret(1).key_of(&number("9990000026")));
         assert_eq!(secret(1).key_of(&number("9990000018")).as_str().len(), 43);
+        let key = secret(1).key_of(&number("9990000018"));
+        assert_eq!(ChildKey::parse(key.as_str()), Some(key.clone()));
+        for other in ["", "9990000018", &key.as_str()[1..], &format!("{}A", key.as_str()), &"?".repeat(43)] {
+            assert_eq!(ChildKey::parse(other), None, "{other}");
+        }
+        assert_ne!(secret(1).derived("this"), secret(1).derived("that"));
+        assert_ne!(secret(1).derived("this"), secret(2).derived("this"));
         assert!(ChildKeySecret::new(&[1; 31]).is_err());
     }
 

@@ -9,6 +9,7 @@ use super::{
     authority::AuthorityCode,
     caller::{JobRole, Organisation, Requester},
     nhs_number::NhsNumber,
+    ways_out::Pushes,
 };
 
 /// An access to service notification. What it does not hold it must never hold: no reason, diagnosis or outcome (R25).
@@ -125,6 +126,9 @@ pub struct Delivered {
     /// When the authority acknowledged it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_at: Option<Timestamp>,
+    /// How far it has come on each way out that the authority had chosen when it was delivered (R73).
+    #[serde(default, skip_serializing_if = "Pushes::is_empty")]
+    pub pushes: Pushes,
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ mod tests {
     use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
     use super::*;
+    use crate::domain::ways_out::WaysOut;
 
     struct At<'a>(&'a AtomicI64);
 
@@ -68,7 +69,13 @@ mod tests {
     impl Directory for Counting<'_> {
         async fn authority(&self, code: &AuthorityCode) -> PortResult<Option<Authority>> {
             self.1.fetch_add(1, Ordering::Relaxed);
-            Ok(Some(Authority { code: code.clone(), name: "Any".into(), region: "Any".into(), status: self.0 }))
+            Ok(Some(Authority {
+                code: code.clone(),
+                name: "Any".into(),
+                region: "Any".into(),
+                status: self.0,
+                ways_out: WaysOut::default(),
+            }))
         }
     }
 

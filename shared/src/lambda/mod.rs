@@ -4,4 +4,5 @@ pub mod cached;
 pub mod config;
 mod event;
 pub mod http;
+pub mod sealed;
 pub mod telemetry;

@@ -4,8 +4,8 @@ use std::sync::Mutex;
 
 use super::lock;
 use crate::{
-    domain::notification::Notification,
-    ports::{FailedDeliveries, NotificationQueue, PortError, PortResult, SetAside},
+    domain::{notification::Notification, ways_out::PushTask},
+    ports::{FailedDeliveries, NotificationQueue, PortError, PortResult, PushQueue, SetAside},
 };
 
 /// What a queue was told.
@@ -13,6 +13,8 @@ use crate::{
 pub enum Sent {
     /// To deliver.
     Notification(Box<Notification>),
+    /// To push.
+    Push(PushTask),
     /// To wait: receipt and seconds.
     Postponed(String, u32),
     /// To the dead-letter queue: body and why.
@@ -54,6 +56,13 @@ impl NotificationQueue for Queue {
             self.tell(entry, &refused, Sent::Notification(Box::new(asn.clone())))
         };
         notifications.iter().enumerate().map(tell).collect()
+    }
+}
+
+impl PushQueue for Queue {
+    async fn send_pushes(&self, tasks: &[PushTask]) -> Vec<PortResult<()>> {
+        let refused = std::mem::take(&mut *lock(&self.refuses));
+        tasks.iter().enumerate().map(|(entry, task)| self.tell(entry, &refused, Sent::Push(task.clone()))).collect()
     }
 }
 

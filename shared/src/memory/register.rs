@@ -11,10 +11,12 @@ use uuid::Uuid;
 use super::{
     Order::{Ascending, Descending},
     lock, page,
+    push::PushTables,
 };
 use crate::{
     domain::{
         access::Access,
+        audit_search::AuditSearch,
         authority::{Authority, AuthorityCode},
         contact::Contact,
         nhs_number::ChildKey,
@@ -24,9 +26,9 @@ use crate::{
         upload::{Acknowledgement, UploadSummary},
     },
     ports::{
-        AccessHistory, AccessLog, ContactLog, ContactStanding, Directory, Guard, Mailbox, MailboxReader, Outbox, Page,
-        PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortError, PortResult, Standing, UploadLog,
-        UploadReader,
+        AccessHistory, AccessLog, AccessSearch, ContactLog, ContactStanding, Directory, Guard, Mailbox, MailboxReader,
+        Outbox, Page, PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortError, PortResult, Standing,
+        UploadLog, UploadReader,
     },
 };
 
@@ -34,18 +36,19 @@ use crate::{
 type Upload = (UploadSummary, Option<Vec<u8>>);
 
 #[derive(Debug, Default)]
-struct Tables {
+pub(super) struct Tables {
     plans: BTreeMap<(String, String), (ChildKey, Plan)>,
     accesses: BTreeMap<(String, Uuid), (Access, bool)>,
     uploads: BTreeMap<(String, u64), Upload>,
     contacts: HashMap<String, ContactStanding>,
-    mailbox: BTreeMap<(String, Uuid), Delivered>,
+    pub(super) mailbox: BTreeMap<(String, Uuid), Delivered>,
     directory: HashMap<String, Authority>,
+    pub(super) push: PushTables,
 }
 
 /// The register in memory.
 #[derive(Debug, Default)]
-pub struct Register(Mutex<Tables>, pub(super) super::Ledger);
+pub struct Register(pub(super) Mutex<Tables>, pub(super) super::Ledger);
 
 impl Register {
     /// An entry of the directory.
@@ -207,6 +210,16 @@ impl AccessHistory for Register {
     }
 }
 
+impl AccessSearch for Register {
+    async fn search(&self, search: &AuditSearch, request: &PageRequest) -> PortResult<Page<Access>> {
+        let tables = lock(&self.0);
+        let asked = tables.accesses.values().map(|(access, _)| access).filter(|access| search.finds(access));
+        let position = |a: &Access| format!("{}|{}|{}", sortable(a.at), a.child.as_str(), a.id);
+        let sorted: BTreeMap<_, _> = asked.map(|a| (position(a), a.clone())).collect();
+        page(sorted.into_iter().rev(), Descending, request)
+    }
+}
+
 impl Outbox for Register {
     async fn owed_before(&self, moment: Timestamp, request: &PageRequest) -> PortResult<Page<PortResult<Access>>> {
         let tables = lock(&self.0);
@@ -234,6 +247,9 @@ impl Mailbox for Register {
         let key = (delivered.notification.authority.to_string(), delivered.notification.id);
         if tables.mailbox.contains_key(&key) {
             return Ok(false);
+        }
+        if !delivered.pushes.is_empty() {
+            tables.push.due.insert(key.clone(), delivered.delivered_at);
         }
         tables.mailbox.insert(key, delivered.clone());
         Ok(true)

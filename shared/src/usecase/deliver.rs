@@ -8,6 +8,7 @@ use crate::{
     domain::{
         authority::Status,
         notification::{Delivered, Notification, State},
+        ways_out::Pushes,
     },
     ports::{Clock, Directory, FailedDeliveries, Mailbox, PortError, SetAside},
 };
@@ -151,6 +152,7 @@ async fn deliver(
         delivered_at: clock.now(),
         state: State::Unread,
         acknowledged_at: None,
+        pushes: Pushes::default(),
     };
     Ok(mailbox.deliver(&delivered).await?)
 }

@@ -22,6 +22,7 @@ use crate::{
         plan::Plan,
         record::{Detail, RawRecord},
         upload::{Acknowledgement, Envelope, FileCode, UploadFile},
+        ways_out::WaysOut,
     },
     memory::{Queue, Register, Sent, SetClock},
     ports::{AccessLog, ContactLog, Directory, MailboxReader, Outbox, PageRequest, PlanReader, PortError, PortResult},
@@ -58,7 +59,13 @@ fn register() -> Register {
     let register = Register::default();
     for (authority, name) in [(HARTLEPOOL, "Hartlepool"), (BIRMINGHAM, "Birmingham")] {
         let (code, name) = (code(authority), name.to_owned());
-        register.put_authority(Authority { code, name, region: "Any".into(), status: Status::Open });
+        register.put_authority(Authority {
+            code,
+            name,
+            region: "Any".into(),
+            status: Status::Open,
+            ways_out: WaysOut::default(),
+        });
     }
     register
 }
@@ -132,7 +139,13 @@ fn r13_the_same_file_gets_the_same_answer_and_another_is_refused() {
 fn r29_closed_and_unknown_authorities_may_not_upload() {
     let register = register();
     let name = "Birmingham".to_owned();
-    register.put_authority(Authority { code: code(BIRMINGHAM), name, region: "Any".into(), status: Status::Closed });
+    register.put_authority(Authority {
+        code: code(BIRMINGHAM),
+        name,
+        region: "Any".into(),
+        status: Status::Closed,
+        ways_out: WaysOut::default(),
+    });
     for authority in [BIRMINGHAM, "E99999999"] {
         let answer = upload(&register, authority, file(1, "020 7946 0001", &[(0, Change::Start)]));
         assert!(matches!(answer, Err(UploadError::AuthorityNotOpen)));
@@ -381,7 +394,13 @@ fn r27_delivery_is_retried_set_aside_or_done() {
     };
     let put = |status| {
         let name = "Hartlepool".to_owned();
-        register.put_authority(Authority { code: code(HARTLEPOOL), name, region: "Any".into(), status });
+        register.put_authority(Authority {
+            code: code(HARTLEPOOL),
+            name,
+            region: "Any".into(),
+            status,
+            ways_out: WaysOut::default(),
+        });
     };
 
     put(Status::Closed);

@@ -11,10 +11,19 @@ const TABLES: [(&str, &str, &[&str]); 5] = [
     (
         "AccessesTable",
         "child id",
-        &["local by-time: child at", "by-organisation: organisationCode at", "outbox: outbox at"],
+        &[
+            "local by-time: child at",
+            "by-organisation: organisationCode at",
+            "by-person: person at",
+            "outbox: outbox at",
+        ],
     ),
     ("DirectoryTable", "kind code", &[]),
-    ("MailboxTable", "la id", &["local by-state: la state_at", "local by-time: la at"]),
+    (
+        "MailboxTable",
+        "la id",
+        &["local by-state: la state_at", "local by-time: la at", "pushes: push push_at (in part)"],
+    ),
     ("PlansTable", "child plan", &["by-authority: la child"]),
     ("UploadsTable", "la sequence:N", &[]),
 ];

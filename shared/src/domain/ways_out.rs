@@ -1,0 +1,220 @@
+//! The ways out beside the mailbox that an authority chooses, and how far a notification has come on each.
+
+use std::{collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{authority::AuthorityCode, notification::Notification};
+
+/// A way out beside the mailbox (R73).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// An HTTPS request to the authority's own server.
+    Webhook,
+    /// The NHS's message exchange.
+    Mesh,
+}
+
+impl Way {
+    /// Its name in messages, items and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Mesh => "mesh",
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What an authority chose beside its mailbox; nothing by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaysOut {
+    /// An HTTPS request to its server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
+    /// A message to its MESH mailbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<MeshBox>,
+}
+
+/// Where an authority's webhook is. The address is checked each time it is used, since a directory may hold anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Webhook {
+    /// Its address, `https://…`.
+    pub url: String,
+    /// Numbers of the keys that sign, the newest first: two while a key is changed.
+    #[serde(default = "first_key")]
+    pub keys: Vec<u32>,
+}
+
+fn first_key() -> Vec<u32> {
+    vec![1]
+}
+
+impl Webhook {
+    /// At an address, signed with the first key.
+    #[must_use]
+    pub fn at(url: impl Into<String>) -> Self {
+        Self { url: url.into(), keys: first_key() }
+    }
+}
+
+/// An authority's MESH mailbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshBox {
+    /// The mailbox's id, such as `X26ABC1`.
+    pub mailbox: String,
+}
+
+impl WaysOut {
+    /// Whether the mailbox alone was chosen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The ways chosen.
+    pub fn ways(&self) -> impl Iterator<Item = Way> {
+        let webhook = self.webhook.as_ref().map(|_| Way::Webhook);
+        webhook.into_iter().chain(self.mesh.as_ref().map(|_| Way::Mesh))
+    }
+
+    /// A notification's pushes before any was tried: one for each way chosen.
+    #[must_use]
+    pub fn pushes(&self) -> Pushes {
+        self.ways().map(|way| (way, Push::default())).collect()
+    }
+}
+
+/// How far a notification has come on each way out.
+pub type Pushes = BTreeMap<Way, Push>;
+
+/// How far a notification has come on one way out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Push {
+    /// How far.
+    pub state: PushState,
+    /// Since when; not before the first try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// How often the receiver was tried.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Why it is not there, as a stable code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// MESH's id of the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+}
+
+impl Push {
+    /// Whether this says what became of a message after MESH had taken it, which alone may follow [`PushState::Sent`].
+    #[must_use]
+    pub fn ends_sent(&self) -> bool {
+        self.state == PushState::GivenUp && self.receipt.is_some()
+    }
+}
+
+/// Where a push stands (R73). The mailbox has the notification in every one of these.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PushState {
+    /// It is still to be sent.
+    #[default]
+    Pending,
+    /// The receiver said that it has it; MESH, that it will keep it for the receiver.
+    Sent,
+    /// The authority took it out of its MESH mailbox.
+    Collected,
+    /// The receiver will never take it, or the authority no longer wants it this way.
+    Refused,
+    /// Days of tries came to nothing.
+    GivenUp,
+}
+
+impl PushState {
+    /// Whether the receiver has it.
+    #[must_use]
+    pub const fn is_sent(self) -> bool {
+        matches!(self, Self::Sent | Self::Collected)
+    }
+}
+
+/// What the push queue is told: whose notification to send which way. Nothing in it identifies a child (R31); the
+/// notification itself stays in the mailbox until it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PushTask {
+    /// Whose.
+    pub authority: AuthorityCode,
+    /// Which notification.
+    pub id: Uuid,
+    /// Which way.
+    pub way: Way,
+    /// The look-up's `TraceID`.
+    pub trace_id: Uuid,
+}
+
+impl PushTask {
+    /// The tasks of a notification that was delivered with these pushes.
+    pub fn all<'a>(notification: &'a Notification, pushes: &'a Pushes) -> impl Iterator<Item = Self> + 'a {
+        pushes.keys().map(|way| Self {
+            authority: notification.authority.clone(),
+            id: notification.id,
+            way: *way,
+            trace_id: notification.trace_id,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_entry_says_as_much_as_was_chosen() {
+        for (json, ways) in [
+            ("{}", vec![]),
+            (r#"{"webhook":{"url":"https://council.example/asn"}}"#, vec![Way::Webhook]),
+            (r#"{"mesh":{"mailbox":"X26ABC1"}}"#, vec![Way::Mesh]),
+            (
+                r#"{"webhook":{"url":"https://council.example/asn","keys":[2,1]},"mesh":{"mailbox":"X26ABC1"}}"#,
+                vec![Way::Webhook, Way::Mesh],
+            ),
+        ] {
+            let chosen: WaysOut = serde_json::from_str(json).expect("readable");
+            assert_eq!(chosen.ways().collect::<Vec<_>>(), ways, "{json}");
+            assert_eq!(chosen.is_empty(), ways.is_empty());
+            assert_eq!(chosen.pushes().into_keys().collect::<Vec<_>>(), ways);
+        }
+        let chosen: WaysOut = serde_json::from_str(r#"{"webhook":{"url":"https://council.example/asn"}}"#).expect("it");
+        assert_eq!(chosen.webhook, Some(Webhook::at("https://council.example/asn")));
+    }
+
+    #[test]
+    fn r31_a_task_names_no_child() {
+        let task = PushTask {
+            authority: AuthorityCode::parse("E06000001").expect("valid"),
+            id: Uuid::from_u128(1),
+            way: Way::Mesh,
+            trace_id: Uuid::from_u128(2),
+        };
+        let json = serde_json::to_value(&task).expect("JSON");
+        let fields: Vec<_> = json.as_object().expect("an object").keys().map(String::as_str).collect();
+        assert_eq!(fields, ["authority", "id", "traceId", "way"]);
+    }
+}

@@ -1,0 +1,148 @@
+//! What pushing notifications out of the mailbox needs of the world (R73).
+
+use std::future::Future;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Page, PageRequest, PortResult};
+use crate::domain::{
+    authority::AuthorityCode,
+    circuit::Circuit,
+    notification::{Delivered, Notification},
+    ways_out::{MeshBox, Push, PushTask, Way, Webhook},
+};
+
+/// Takes push tasks.
+pub trait PushQueue: Sync {
+    /// Sends them; answers for each, in the same order, whether the queue has it.
+    fn send_pushes(&self, tasks: &[PushTask]) -> impl Future<Output = Vec<PortResult<()>>> + Send;
+}
+
+/// The delivered notifications whose push tasks are still owed to the queue.
+pub trait PushOutbox: Sync {
+    /// The tasks of those delivered before a moment, oldest first.
+    fn pushes_due_before(
+        &self,
+        moment: Timestamp,
+        page: &PageRequest,
+    ) -> impl Future<Output = PortResult<Page<PushesDue>>> + Send;
+
+    /// Notes that a notification's push tasks are in the queue. Repeating it changes nothing.
+    fn pushes_queued(&self, authority: &AuthorityCode, id: Uuid) -> impl Future<Output = PortResult<()>> + Send;
+}
+
+/// A delivered notification whose push tasks are owed to the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushesDue {
+    /// Whose.
+    pub authority: AuthorityCode,
+    /// Which.
+    pub id: Uuid,
+    /// When it was delivered.
+    pub since: Timestamp,
+    /// Its tasks.
+    pub tasks: Vec<PushTask>,
+}
+
+/// What asking for the sole right to push a notification comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// It is the caller's until the moment that was asked for.
+    Granted(Box<Delivered>),
+    /// Another has it, at the most until then.
+    Taken(Timestamp),
+    /// The receiver has it: there is nothing to push.
+    Sent(Push),
+    /// The mailbox has no such notification, or not this way.
+    Unknown,
+}
+
+/// Keeps, with each notification in the mailbox, how far it has come on its ways out.
+pub trait PushLog: Sync {
+    /// Asks for the sole right to push a notification one way from `now` until `until`.
+    fn claim(
+        &self,
+        task: &PushTask,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> impl Future<Output = PortResult<Claim>> + Send;
+
+    /// Keeps how far it has come, and gives the claim back. A receiver that has it has it for good: no other state
+    /// takes the place of [`is_sent`](crate::domain::ways_out::PushState::is_sent), except that what was sent is collected or given up.
+    fn record_push(&self, task: &PushTask, push: &Push) -> impl Future<Output = PortResult<()>> + Send;
+}
+
+/// Knows of each receiver whether it has answered of late, for all processes alike.
+pub trait Circuits: Sync {
+    /// How a receiver stands.
+    fn circuit(&self, authority: &AuthorityCode, way: Way) -> impl Future<Output = PortResult<Circuit>> + Send;
+
+    /// Puts `next` in the place of `seen`; `false` where another was faster.
+    fn move_circuit(
+        &self,
+        authority: &AuthorityCode,
+        way: Way,
+        seen: &Circuit,
+        next: &Circuit,
+    ) -> impl Future<Output = PortResult<bool>> + Send;
+}
+
+/// Why a receiver does not have a notification. Holds nothing of what was sent, and nothing of what came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{code}")]
+pub struct NotTaken {
+    /// A stable code, such as `timed-out`.
+    pub code: &'static str,
+    /// The answer's HTTP status, where there was one.
+    pub status: Option<u16>,
+    /// Whether the same may succeed later.
+    pub again: Again,
+}
+
+/// Whether a push may be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Never: this receiver will not take this notification.
+    Never,
+    /// In a while; in so many seconds at the earliest where the receiver said so.
+    Later(Option<u32>),
+    /// In a while; the receiver is well, the trouble is ours.
+    NotItsFault,
+}
+
+/// Sends webhooks.
+pub trait Webhooks: Sync {
+    /// Sends a notification; `Ok` once the receiver has answered that it has it.
+    fn send_webhook(
+        &self,
+        to: &Webhook,
+        notification: &Notification,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), NotTaken>> + Send;
+}
+
+/// How a message stands in MESH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracked {
+    /// It waits to be collected.
+    Waiting,
+    /// It was collected.
+    Collected,
+    /// It will never be collected: not within MESH's five days, or MESH could not deliver it.
+    Undelivered,
+}
+
+/// Sends MESH messages.
+pub trait Mesh: Sync {
+    /// Sends a notification under its own id, unless MESH has a message of that id; MESH's id of the message.
+    fn send_mesh(
+        &self,
+        to: &MeshBox,
+        notification: &Notification,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<String, NotTaken>> + Send;
+
+    /// How a message that was sent stands.
+    fn track_mesh(&self, receipt: &str, now: Timestamp) -> impl Future<Output = Result<Tracked, NotTaken>> + Send;
+}
