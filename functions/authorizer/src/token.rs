@@ -252,4 +252,4 @@ fn texts_are_plain(value: &Value) -> bool {
 }
 
 #[cfg(test)]
-mod forgeries;
+mod tests;
