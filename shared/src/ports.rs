@@ -17,7 +17,9 @@ use crate::domain::{
     contact::Contact,
     nhs_number::ChildKey,
     notification::{Delivered, Notification, State},
+    pilot::Pilot,
     plan::{Plan, PlanId},
+    setting::Setting,
     upload::{Acknowledgement, UploadSummary},
 };
 
@@ -340,4 +342,13 @@ pub trait MailboxReader: Sync {
 pub trait Directory: Sync {
     /// The entry of an authority; `None` where it has none.
     fn authority(&self, code: &AuthorityCode) -> impl Future<Output = PortResult<Option<Authority>>> + Send;
+}
+
+/// Knows the health care settings.
+pub trait SettingDirectory: Sync {
+    /// The entry of an organisation, by its ODS code; `None` where it has none, and for what can be no code.
+    fn setting(&self, code: &str) -> impl Future<Output = PortResult<Option<Setting>>> + Send;
+
+    /// Every pilot, those that are over too.
+    fn pilots(&self) -> impl Future<Output = PortResult<Vec<Pilot>>> + Send;
 }

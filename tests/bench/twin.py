@@ -19,22 +19,30 @@ PLANS, ACCESSES = os.environ["PLANS_TABLE"], os.environ["ACCESSES_TABLE"]
 SECRET = os.environ["CHILD_KEY_SECRET"].encode()
 NHS_NUMBERS = "https://fhir.nhs.uk/Id/nhs-number"
 RESOURCE_IDS = uuid.UUID("2b1f96d4-70ce-4a59-8f0d-5d0c6b7a31e2")
+UNSCHEDULED = {"emergency-department", "maternity", "paediatric-ward"}
 ACCESS_IDS = uuid.UUID("6e0f2d5c-41a3-4b8e-9c77-2f8d5a1bc0de")
 
 
 def handler(event, _context):
     began = datetime.now(UTC)
     headers = {name.lower(): value for name, value in event["headers"].items()}
-    caller = json.loads(event["requestContext"]["authorizer"]["caller"])
+    authorizer = event["requestContext"]["authorizer"]
+    caller, standing = json.loads(authorizer["caller"]), json.loads(authorizer["standing"])["health"].get("setting")
     number = nhs_number(event["queryStringParameters"]["patient:identifier"])
-    if "B0107" not in caller["activities"] or not number:
+    if "B0107" not in caller["activities"] or not takes_part(standing) or not number:
         return {"statusCode": 403 if number else 400, "body": ""}
     child = base64.urlsafe_b64encode(hmac.digest(SECRET, number.encode(), hashlib.sha256)).rstrip(b"=").decode()
     plans = plans_of(child)
-    access = record(child, number, plans, caller, headers)
+    access = record(child, number, plans, caller, standing, headers)
     body = json.dumps(bundle(child, number, plans, began), separators=(",", ":"))
     log(began, plans, access, headers)
     return {"statusCode": 200, "headers": {"content-type": "application/fhir+json"}, "body": body, "isBase64Encoded": False}
+
+
+def takes_part(setting):
+    today = date.today().isoformat()
+    open_now = setting and setting["status"] == "open" and setting["from"] <= today <= setting.get("until", today)
+    return open_now and UNSCHEDULED & set(setting["care"])
 
 
 def nhs_number(token):
@@ -61,7 +69,7 @@ def visible(plan):
     return plan["known"]["BOOL"] and "deleted" not in plan and "end" not in plan and not grown_up
 
 
-def record(child, number, plans, caller, headers):
+def record(child, number, plans, caller, setting, headers):
     person, organisation = caller["person"], caller["organisation"]
     identity = f"person:{person['user']}"
     access = name_based(ACCESS_IDS, headers["x-request-id"], identity, organisation["code"], "CareTeam", child)
@@ -82,6 +90,8 @@ def record(child, number, plans, caller, headers):
         "disclosed": {"L": [plan["plan"] for plan in plans]},
         "owed": {"L": owed},
         "traceId": {"S": headers["traceid"]},
+        "care": {"L": [{"S": kind} for kind in setting["care"] if kind in UNSCHEDULED]},
+        "region": {"S": setting["region"]},
     }
     if owed:
         item |= {"nhsNumber": {"S": number}, "outbox": {"S": "owed"}}

@@ -1,6 +1,6 @@
 //! Events as AWS sends them to a function.
 
-use crate::sqs::Message;
+use crate::{sqs::Message, world};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
@@ -13,13 +13,14 @@ pub struct Request {
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
     caller: Option<Value>,
+    standing: Option<Value>,
 }
 
 impl Request {
     /// A request of this method to this path, without the stage.
     #[must_use]
     pub fn new(method: &'static str, path: &str) -> Self {
-        Self { method, path: path.to_owned(), query: vec![], headers: vec![], body: None, caller: None }
+        Self { method, path: path.to_owned(), query: vec![], headers: vec![], body: None, caller: None, standing: None }
     }
 
     /// Adds a query parameter.
@@ -43,10 +44,23 @@ impl Request {
         self.header("Content-Type", content_type)
     }
 
-    /// Sets what the authorizer passed on as `caller`.
+    /// Sets what the authorizer passed on as `caller`, and as `standing` that of somebody who takes part: an open authority, or
+    /// an organisation with an emergency department and a general practice.
     #[must_use]
     pub fn caller(mut self, caller: &Value) -> Self {
         self.caller = Some(caller.clone());
+        let open = if caller["authority"].is_string() {
+            json!({"authority": "open"})
+        } else {
+            json!({"health": {"setting": world::setting(&caller["organisation"])}})
+        };
+        self.standing(&open)
+    }
+
+    /// Sets what the authorizer passed on as `standing`.
+    #[must_use]
+    pub fn standing(mut self, standing: &Value) -> Self {
+        self.standing = Some(standing.clone());
         self
     }
 
@@ -72,8 +86,13 @@ impl Request {
             .body
             .as_ref()
             .map(|body| if binary { STANDARD.encode(body) } else { String::from_utf8_lossy(body).into_owned() });
-        let authorizer =
-            self.caller.as_ref().map(|caller| json!({"caller": caller.to_string(), "principalId": "test"}));
+        let mut authorizer = json!({});
+        for (name, value) in [("caller", &self.caller), ("standing", &self.standing)] {
+            if let Some(value) = value {
+                authorizer["principalId"] = "test".into();
+                authorizer[name] = value.to_string().into();
+            }
+        }
         json!({
             "resource": "/{proxy+}",
             "path": self.path,
@@ -96,7 +115,7 @@ impl Request {
                 "path": format!("/v1{}", self.path),
                 "resourcePath": "/{proxy+}",
                 "identity": {"sourceIp": "127.0.0.1", "userAgent": "tests"},
-                "authorizer": authorizer.unwrap_or_else(|| json!({})),
+                "authorizer": authorizer,
             },
             "body": body,
             "isBase64Encoded": binary,

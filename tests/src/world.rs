@@ -65,6 +65,20 @@ pub fn authority(code: &str, status: &str) -> Value {
     })
 }
 
+/// What the directory says of an organisation that takes part: it has an emergency department and a general practice.
+#[must_use]
+pub fn setting(organisation: &Value) -> Value {
+    json!({
+        "code": organisation["code"],
+        "name": organisation["name"],
+        "care": ["emergency-department", "general-practice"],
+        "region": "Sample Region",
+        "authority": AUTHORITIES[0],
+        "status": "open",
+        "from": "2020-01-01",
+    })
+}
+
 /// The `index`-th valid NHS number from 999 000 0000 on; about 909,000 there are.
 ///
 /// # Panics

@@ -14,6 +14,8 @@ use cpis::{
         nhs_number::{ChildKey, ChildKeySecret, NhsNumber},
         notification::{Delivered, State},
         plan::{Plan, PlanType},
+        policy::Presentation,
+        setting::CareKind,
         upload::{Acknowledgement, UploadSummary},
         ways_out::{Pushes, WaysOut},
     },
@@ -277,7 +279,11 @@ fn access(n: usize, id: u128, second: i64) -> Access {
         child: child(n),
         id: Uuid::from_u128(id),
         at: at(second),
-        requester: Requester::Device(Device { asid: "200000000001".into(), responsible: "Sam Sample".into() }),
+        requester: Requester::Device(Device {
+            asid: "200000000001".into(),
+            responsible: "Sam Sample".into(),
+            ..Device::default()
+        }),
         organisation: Organisation { code: "ZX001".into(), name: "Sample Hospital".into() },
         interaction: Interaction::CareTeam,
         unscheduled: true,
@@ -285,6 +291,10 @@ fn access(n: usize, id: u128, second: i64) -> Access {
         owed: vec![Owed { authority: la(7), local_ids: vec!["C-1".into()] }],
         nhs_number: Some(number(n)),
         trace_id: Uuid::from_u128(9),
+        care: vec![CareKind::AmbulanceService],
+        region: Some("North East".into()),
+        presentation: Presentation::Full,
+        refused: None,
     }
 }
 
@@ -333,7 +343,11 @@ async fn accesses_are_found_by_child_person_and_organisation(store: &impl Store)
         let requester = if third {
             person("555000000051")
         } else {
-            Requester::Device(Device { asid: "200000000051".into(), responsible: "Sam Sample".into() })
+            Requester::Device(Device {
+                asid: "200000000051".into(),
+                responsible: "Sam Sample".into(),
+                ..Device::default()
+            })
         };
         let child = child(if first { 310 } else { 311 });
         Access { child, at: moment, requester, organisation, owed: vec![], ..access(310, u128::from(5_100 + n), 0) }

@@ -1,18 +1,20 @@
-//! From a request's token to a policy and the caller's context, or to 401.
+//! From a request's token to a policy and the caller's context, or to 401; to 503 where the directory cannot be read.
 
 use aws_lambda_events::apigw::{ApiGatewayCustomAuthorizerRequestTypeRequest, ApiGatewayCustomAuthorizerResponse};
 use cpis::{
+    aws::Dynamo,
     lambda::{
+        cached::CachedDirectory,
         config::SystemClock,
         telemetry::{Event, Level},
     },
-    ports::Clock,
+    ports::{Clock, PortError},
 };
 use lambda_runtime::Error;
 
 use crate::{
     keys::Keys,
-    policy,
+    policy, standing,
     token::{Claims, Expected, Refusal, Unverified},
 };
 
@@ -21,10 +23,26 @@ pub(crate) type Asked = ApiGatewayCustomAuthorizerRequestTypeRequest;
 pub(crate) struct Authorizer {
     pub(crate) expected: Expected,
     pub(crate) keys: Keys,
+    pub(crate) directory: CachedDirectory<Dynamo, SystemClock>,
+}
+
+/// Why a request gets no policy.
+enum Failure {
+    /// The token is no good.
+    Refused(Refusal),
+    /// The directory cannot be read. How the caller stands is never guessed.
+    Directory(PortError),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 impl Authorizer {
-    /// Fails closed: whatever goes wrong, the answer is `Unauthorized`, which API Gateway turns into 401.
+    /// Fails closed: for a token that is no good the answer is `Unauthorized`, which API Gateway turns into 401; any other error
+    /// is its AUTHORIZER_FAILURE, which the template makes 503.
     pub(crate) async fn handle(&self, asked: Asked) -> Result<ApiGatewayCustomAuthorizerResponse, Error> {
         let event = Event::begin("authorizer");
         match self.authorize(&asked).await {
@@ -32,24 +50,30 @@ impl Authorizer {
                 event.with("subject", claims.subject_kind()).with("tokenId", claims.id()).emit("token.accepted");
                 Ok(response)
             }
-            Err(refusal) => {
+            Err(Failure::Refused(refusal)) => {
                 let event = event.level(Level::Warn).with("reason", refusal.code());
                 event.metric("TokensRefused", "Count", 1).emit("token.refused");
                 Err("Unauthorized".into())
             }
+            Err(Failure::Directory(error)) => {
+                let event = event.level(Level::Error).with("step", error.step).with("cause", error.cause);
+                event.emit("token.unjudged");
+                Err("the directory cannot be read".into())
+            }
         }
     }
 
-    async fn authorize(&self, asked: &Asked) -> Result<(Claims, ApiGatewayCustomAuthorizerResponse), Refusal> {
+    async fn authorize(&self, asked: &Asked) -> Result<(Claims, ApiGatewayCustomAuthorizerResponse), Failure> {
         let mut headers = asked.headers.get_all("authorization").iter();
-        let (Some(header), None) = (headers.next(), headers.next()) else { return Err(Refusal::NoToken) };
+        let (Some(header), None) = (headers.next(), headers.next()) else { return Err(Refusal::NoToken.into()) };
         let header = header.to_str().map_err(|_| Refusal::NoToken)?;
         let unverified = Unverified::from_header(header)?;
         let now = SystemClock.now();
         let key = self.keys.find(unverified.key_id(), now).await.ok_or(Refusal::UnknownKey)?;
         let claims = unverified.verify(&key, &self.expected, now)?;
         let method_arn = asked.method_arn.as_deref().ok_or(Refusal::NoMethod)?;
-        let response = policy::response(&claims, method_arn).ok_or(Refusal::NoMethod)?;
+        let standing = standing::of(&self.directory, &claims.cpis, now).await.map_err(Failure::Directory)?;
+        let response = policy::response(&claims, &standing, method_arn).ok_or(Refusal::NoMethod)?;
         Ok((claims, response))
     }
 }

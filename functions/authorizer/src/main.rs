@@ -1,11 +1,15 @@
-//! Lambda authorizer of the API: verifies the token and says who may call what.
+//! Lambda authorizer of the API: verifies the token, looks its holder up in the directory, and says who may call what.
 
 mod handler;
 mod keys;
 mod policy;
+mod standing;
 mod token;
 
-use cpis::lambda::{config, telemetry};
+use cpis::{
+    aws::{Dynamo, Tables, config as aws},
+    lambda::{cached::CachedDirectory, config, telemetry},
+};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
@@ -14,7 +18,9 @@ async fn main() -> Result<(), Error> {
     let expected =
         token::Expected { issuer: config::required("TOKEN_ISSUER")?, audience: config::required("TOKEN_AUDIENCE")? };
     let keys = keys::Keys::at(&config::required("JWKS_URL")?)?;
-    let authorizer = handler::Authorizer { expected, keys };
+    let tables = Tables { directory: config::required("DIRECTORY_TABLE")?, ..Tables::default() };
+    let directory = CachedDirectory::new(Dynamo::new(&aws::load(), tables), config::SystemClock);
+    let authorizer = handler::Authorizer { expected, keys, directory };
     let authorizer = &authorizer;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<handler::Asked>| async move {
         authorizer.handle(event.payload).await

@@ -4,14 +4,18 @@ use aws_lambda_events::{
     apigw::{ApiGatewayCustomAuthorizerPolicy, ApiGatewayCustomAuthorizerResponse},
     iam::{IamPolicyEffect, IamPolicyStatement},
 };
-use cpis::domain::caller::Caller;
+use cpis::domain::{caller::Caller, standing::Standing};
 use serde_json::{Value, json};
 
 use crate::token::Claims;
 
 /// Allows the caller's own part of the API (R29). API Gateway remembers the policy for other paths of the same
 /// token, so it names all of them. `None` where the method's ARN is not one.
-pub(crate) fn response(claims: &Claims, method_arn: &str) -> Option<ApiGatewayCustomAuthorizerResponse> {
+pub(crate) fn response(
+    claims: &Claims,
+    standing: &Standing,
+    method_arn: &str,
+) -> Option<ApiGatewayCustomAuthorizerResponse> {
     let stage = stage_of(method_arn)?;
     let paths = match &claims.cpis {
         Caller::Health(_) => "cpis/FHIR/R4/*".to_owned(),
@@ -28,7 +32,10 @@ pub(crate) fn response(claims: &Claims, method_arn: &str) -> Option<ApiGatewayCu
     response.principal_id = Some(claims.sub.clone());
     response.policy_document = policy;
     // Context values are texts (API Gateway, "Output from a Lambda authorizer").
-    response.context = json!({"caller": serde_json::to_string(&claims.cpis).ok()?});
+    response.context = json!({
+        "caller": serde_json::to_string(&claims.cpis).ok()?,
+        "standing": serde_json::to_string(standing).ok()?,
+    });
     Some(response)
 }
 
@@ -48,7 +55,10 @@ mod tests {
         let claims = json!({"iss": "i", "aud": "a", "sub": "s", "jti": "j", "iat": 0, "exp": 0, "cpis": cpis});
         let claims = serde_json::from_value(claims).expect("claims");
         let arn = "arn:aws:execute-api:eu-west-2:123456789012:abc/v1/GET/cpis/authorities/E06000002/plans";
-        response(&claims, arn).expect("a policy").policy_document.statement.remove(0).resource
+        let standing = Standing::Authority(cpis::domain::standing::AuthorityStanding::Unknown);
+        let response = response(&claims, &standing, arn).expect("a policy");
+        assert_eq!(response.context["standing"], r#"{"authority":"unknown"}"#);
+        response.policy_document.statement[0].resource.clone()
     }
 
     #[test]

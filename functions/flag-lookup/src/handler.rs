@@ -36,10 +36,15 @@ pub(crate) async fn handle(store: &Dynamo, secret: &ChildKeySecret, incoming: In
     };
     let number = search::patient_number(&parameters(&incoming)?).map_err(|e| bad_search(&e))?;
     let trace_id = incoming.uuid_header("TraceID")?.ok_or_else(|| bad_header("TraceID", "is missing; send a UUID"))?;
+    let standing = incoming.health_standing();
     let ask = LookUp {
         caller: incoming.health_caller()?,
+        standing: &standing,
         number: &number,
-        is_unscheduled: is_unscheduled(&incoming)?,
+        // R19: left out means unscheduled, which the policy sees to.
+        is_unscheduled: flag_header(&incoming, "IsUnscheduledAccessEvent", "left out it means true")?,
+        // R40: left out means that nobody asked.
+        consent: flag_header(&incoming, "PatientConsent", "left out it means false")? == Some(true),
         // R22: without an id every request is an access of its own.
         request_id: incoming.uuid_header("X-Request-ID")?.unwrap_or_else(Uuid::new_v4),
         trace_id,
@@ -58,7 +63,7 @@ async fn search_for(
     if interaction == Interaction::AuditEvent {
         let seen = look_up::history(store, secret, &clock, ask).await?;
         let store_ms = milliseconds(began);
-        let body = fhir::audit_event_bundle(&searched(ask, &seen, &link), &seen.shown);
+        let body = fhir::audit_event_bundle(&searched(ask, &seen, &link), &seen.shown, seen.total);
         return Ok(describe(Answer::fhir(body, disclosed(&seen)), &seen, store_ms));
     }
     let seen = look_up::plans(store, secret, &clock, ask, interaction).await?;
@@ -106,14 +111,13 @@ fn parameters(incoming: &Incoming) -> Result<Vec<(String, String)>, Answer> {
     Ok(parameters)
 }
 
-/// R19: left out means unscheduled, which the use case sees to; anything but true and false is refused.
-fn is_unscheduled(incoming: &Incoming) -> Result<Option<bool>, Answer> {
-    const NAME: &str = "IsUnscheduledAccessEvent";
-    let Some(value) = incoming.headers.get(NAME) else { return Ok(None) };
+/// A header that is true, false or left out; anything else is refused (R19).
+fn flag_header(incoming: &Incoming, name: &str, left_out: &str) -> Result<Option<bool>, Answer> {
+    let Some(value) = incoming.headers.get(name) else { return Ok(None) };
     match value.as_bytes() {
         b"true" => Ok(Some(true)),
         b"false" => Ok(Some(false)),
-        _ => Err(bad_header(NAME, "is true or false; left out it means true")),
+        _ => Err(bad_header(name, &format!("is true or false; {left_out}"))),
     }
 }
 

@@ -11,14 +11,18 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, PutRequest, WriteRequest},
 };
 use clap::{Args, Subcommand, ValueEnum};
-use cpis::domain::authority::{AuthorityCode, Status};
+use cpis::domain::{
+    authority::{AuthorityCode, Status},
+    entry::Entry,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     cli::help,
-    entries::{Entry, authorities},
+    entries::authorities,
     failure::{Failure, Outcome, Result, on_aws, on_file},
     output,
+    samples::samples,
     settings::{MAX_SETTINGS, SETTINGS, settings},
     stack::StackArgs,
 };
@@ -85,15 +89,17 @@ struct EntryArgs {
 enum Kind {
     Authority,
     Setting,
+    Pilot,
 }
 
 impl Kind {
-    const ALL: [Self; 2] = [Self::Authority, Self::Setting];
+    const ALL: [Self; 3] = [Self::Authority, Self::Setting, Self::Pilot];
 
     const fn key(self) -> &'static str {
         match self {
             Self::Authority => "authority",
             Self::Setting => "setting",
+            Self::Pilot => "pilot",
         }
     }
 }
@@ -130,7 +136,9 @@ impl LoadArgs {
         }
         let authorities = authorities()?;
         let settings = settings(self.seed, self.settings, &authorities);
-        Ok(authorities.into_iter().map(Entry::Authority).chain(settings.into_iter().map(Entry::Setting)).collect())
+        let samples = samples().map_err(|e| Failure::error(format!("the built-in settings: {e}")))?;
+        let entries = authorities.into_iter().map(Entry::Authority).chain(samples);
+        Ok(entries.chain(settings.into_iter().map(Entry::Setting)).collect())
     }
 }
 
@@ -142,6 +150,9 @@ fn from_file(file: &Path) -> Result<Vec<Entry>> {
             file.display()
         ))
     })?;
+    if let Some(error) = entries.iter().find_map(|e| e.check().err()) {
+        return Err(Failure::error(format!("{}: {error}", file.display())));
+    }
     let mut keys = HashSet::new();
     match entries.iter().find(|e| !keys.insert(e.key())) {
         Some(entry) => Err(Failure::error(format!("{}: two entries have the code {}", file.display(), entry.key().1))),
@@ -154,6 +165,9 @@ impl EntryArgs {
         match self.kind {
             Kind::Authority => AuthorityCode::parse(&self.code).map(drop).map_err(|e| Failure::usage(e.to_string())),
             Kind::Setting => Ok(()),
+            Kind::Pilot => Err(Failure::usage(
+                "a pilot is not opened or closed: its days say when it runs; change them with `cpis directory set`",
+            )),
         }
     }
 }
@@ -320,6 +334,7 @@ fn list(entries: &[Entry], json: bool) -> Result<()> {
     if json {
         return Ok(output::json(&entries)?);
     }
+    let no_region = String::new();
     let rows: Vec<_> = entries
         .iter()
         .map(|entry| {
@@ -327,8 +342,9 @@ fn list(entries: &[Entry], json: bool) -> Result<()> {
             let (title, region) = match entry {
                 Entry::Authority(a) => (&a.name, &a.region),
                 Entry::Setting(s) => (&s.name, &s.region),
+                Entry::Pilot(p) => (&p.name, &no_region),
             };
-            [kind, code, name(entry.status()), region, title].map(str::to_owned)
+            [kind, code, entry.status().map_or("", name), region, title].map(str::to_owned)
         })
         .collect();
     Ok(output::line(&output::table(["KIND", "CODE", "STATUS", "REGION", "NAME"], &rows))?)
@@ -351,18 +367,18 @@ mod tests {
     #[test]
     fn loading_again_changes_nothing() {
         let first = changes(Vec::new(), wanted(), false);
-        assert_eq!((first.put.len(), first.added, first.update.len(), first.unchanged), (158, 158, 0, 0));
+        assert_eq!((first.put.len(), first.added, first.update.len(), first.unchanged), (177, 177, 0, 0));
         let again = changes(wanted(), wanted(), false);
-        assert_eq!(again, Changes { unchanged: 158, ..Changes::default() });
+        assert_eq!(again, Changes { unchanged: 177, ..Changes::default() });
     }
 
     #[test]
     fn what_an_operator_closed_stays_closed_unless_reset() {
         let mut held = wanted();
-        held[0] = held[0].clone().with_status(Status::Closed);
-        assert_eq!(changes(held.clone(), wanted(), false), Changes { unchanged: 158, ..Changes::default() });
+        held[0] = held[0].clone().with_status(Some(Status::Closed));
+        assert_eq!(changes(held.clone(), wanted(), false), Changes { unchanged: 177, ..Changes::default() });
         let reset = changes(held, wanted(), true);
-        assert_eq!((reset.put.as_slice(), reset.added, reset.unchanged), (&wanted()[..1], 0, 157));
+        assert_eq!((reset.put.as_slice(), reset.added, reset.unchanged), (&wanted()[..1], 0, 176));
     }
 
     #[test]
@@ -373,7 +389,7 @@ mod tests {
             a.status = Status::Closed;
         }
         let found = changes(held, wanted(), false);
-        assert_eq!((found.update.as_slice(), found.put.len(), found.unchanged), (&wanted()[..1], 0, 157));
+        assert_eq!((found.update.as_slice(), found.put.len(), found.unchanged), (&wanted()[..1], 0, 176));
     }
 
     #[test]

@@ -1,90 +1,12 @@
-//! What the directory holds, and the authorities that it starts with.
+//! The authorities that the directory starts with.
 
 use cpis::domain::{
     authority::{Authority, AuthorityCode, Status},
     ways_out::WaysOut,
 };
-use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::failure::{Failure, Result};
-
-/// An item of the directory's table: `kind` and `code` are its key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub(crate) enum Entry {
-    /// A local authority.
-    Authority(Authority),
-    /// A health care setting.
-    Setting(Setting),
-}
-
-/// A health care setting.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Setting {
-    /// ODS code.
-    pub(crate) code: String,
-    /// Its name.
-    pub(crate) name: String,
-    /// Kinds of care it gives, at least one.
-    pub(crate) care: Vec<Care>,
-    /// Region of the authority.
-    pub(crate) region: String,
-    /// The nearest authority.
-    pub(crate) authority: AuthorityCode,
-    /// Whether it may use the service.
-    pub(crate) status: Status,
-    /// Since when it may.
-    pub(crate) from: Date,
-}
-
-/// Kinds of care that use CP-IS: NHS England's introductory guidance, unscheduled settings and the scheduled ones from 2023.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Care {
-    EmergencyDepartment,
-    UrgentTreatmentCentre,
-    WalkInCentre,
-    MinorInjuryUnit,
-    GpOutOfHours,
-    Nhs111,
-    AmbulanceService,
-    Maternity,
-    PaediatricWard,
-    GeneralPractice,
-    Camhs,
-    SchoolNursing,
-    HealthVisiting,
-    CommunityPaediatrics,
-    AppointmentDentistry,
-}
-
-impl Entry {
-    /// The two parts of its key.
-    pub(crate) fn key(&self) -> (&'static str, &str) {
-        match self {
-            Self::Authority(a) => ("authority", a.code.as_str()),
-            Self::Setting(s) => ("setting", &s.code),
-        }
-    }
-
-    /// Whether it is in use.
-    pub(crate) fn status(&self) -> Status {
-        match self {
-            Self::Authority(a) => a.status,
-            Self::Setting(s) => s.status,
-        }
-    }
-
-    /// The same with another status.
-    pub(crate) fn with_status(mut self, status: Status) -> Self {
-        match &mut self {
-            Self::Authority(a) => a.status = status,
-            Self::Setting(s) => s.status = status,
-        }
-        self
-    }
-}
 
 /// The upper-tier local authorities of England in being today, by code. Source: Office for National Statistics, names
 /// and codes of counties and unitary authorities.
@@ -106,6 +28,8 @@ pub(crate) fn authorities() -> Result<Vec<Authority>> {
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
+
+    use cpis::domain::entry::Entry;
 
     use super::*;
 

@@ -9,6 +9,7 @@ mod generate;
 mod output;
 mod people;
 mod random;
+mod samples;
 mod settings;
 mod spoil;
 mod stack;

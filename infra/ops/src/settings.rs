@@ -1,12 +1,12 @@
 //! Invented health care settings in the mix of kinds that use the service.
 
-use cpis::domain::authority::{Authority, Status};
+use cpis::domain::{
+    authority::{Authority, Status},
+    setting::{CareKind as Care, Setting},
+};
 use jiff::civil::date;
 
-use crate::{
-    entries::{Care, Setting},
-    random::Random,
-};
+use crate::random::Random;
 
 /// Settings that used the service at the end of 2020 (CP-IS newsletter).
 pub(crate) const SETTINGS: usize = 1_187;
@@ -52,11 +52,13 @@ const SECOND: [&str; 16] = [
     "wade", "wick", "worth",
 ];
 
-/// The most settings that codes of five characters beginning with `ZX` can name.
-pub(crate) const MAX_SETTINGS: usize = 36 * 36 * 36 - 1;
+/// Codes from `ZX001` that are kept for the settings of [`crate::samples`].
+pub(crate) const RESERVED: usize = 35;
+/// The most settings that the other codes of five characters beginning with `ZX` can name.
+pub(crate) const MAX_SETTINGS: usize = 36 * 36 * 36 - 1 - RESERVED;
 
 /// The `n`th code, from 1: `ZX001` … `ZX009`, `ZX00A` … `ZXZZZ`.
-fn code(n: usize) -> String {
+pub(crate) fn code(n: usize) -> String {
     let digit = |n: usize| char::from(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[n % 36]);
     ["ZX".to_owned(), [digit(n / 1296), digit(n / 36), digit(n)].iter().collect()].concat()
 }
@@ -79,7 +81,7 @@ pub(crate) fn settings(seed: u64, count: usize, authorities: &[Authority]) -> Ve
     let mut random = Random::of(&[seed, 0x5e77]);
     let mut kinds = kinds(count);
     random.shuffle(&mut kinds);
-    kinds.into_iter().zip(1..).map(|(kind, n)| setting(&mut random, n, kind, authorities)).collect()
+    kinds.into_iter().zip(RESERVED + 1..).map(|(kind, n)| setting(&mut random, n, kind, authorities)).collect()
 }
 
 fn setting(random: &mut Random, n: usize, kind: &Kind, authorities: &[Authority]) -> Setting {
@@ -96,12 +98,16 @@ fn setting(random: &mut Random, n: usize, kind: &Kind, authorities: &[Authority]
         authority: authority.code.clone(),
         status: if random.percent(1) { Status::Closed } else { Status::Open },
         from,
+        until: None,
+        oversight: None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeSet, HashMap};
+
+    use cpis::domain::setting::CareClass;
 
     use super::*;
     use crate::entries::authorities;
@@ -119,7 +125,8 @@ mod tests {
         found.iter().flat_map(|s| &s.care).for_each(|c| *care.entry(*c).or_default() += 1);
         assert_eq!(care.len(), 15, "every kind of care");
         assert_eq!((care[&Care::EmergencyDepartment], care[&Care::Maternity], care[&Care::Nhs111]), (170, 240, 12));
-        let unscheduled = found.iter().filter(|s| (s.care[0] as usize) < Care::GeneralPractice as usize).count();
+        let unscheduled =
+            found.iter().filter(|s| s.care[0].class_on(date(2026, 1, 1)) == CareClass::Unscheduled).count();
         assert_eq!(unscheduled, 837);
         for count in [0, 1, 20, 5_000] {
             assert_eq!(all(1, count).len(), count);
@@ -131,7 +138,11 @@ mod tests {
         let codes: BTreeSet<_> = all(1, 2_000).into_iter().map(|s| s.code).collect();
         assert_eq!(codes.len(), 2_000);
         assert!(codes.iter().all(|c| c.len() == 5 && c.starts_with("ZX")));
-        assert_eq!([code(1), code(35), code(36), code(MAX_SETTINGS)], ["ZX001", "ZX00Z", "ZX010", "ZXZZZ"]);
+        assert_eq!(
+            [code(1), code(RESERVED), code(RESERVED + 1), code(RESERVED + MAX_SETTINGS)],
+            ["ZX001", "ZX00Z", "ZX010", "ZXZZZ"]
+        );
+        assert!(all(1, 100).iter().all(|s| s.code.as_str() > "ZX00Z" && s.check() == Ok(())));
     }
 
     #[test]

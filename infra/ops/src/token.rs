@@ -209,7 +209,8 @@ impl PersonArgs {
 
 impl DeviceArgs {
     fn caller(self) -> (IssuerArgs, Caller) {
-        let requester = Requester::Device(Device { asid: self.asid, responsible: self.responsible });
+        let requester =
+            Requester::Device(Device { asid: self.asid, responsible: self.responsible, ..Device::default() });
         (self.issuer, self.organisation.caller(requester))
     }
 }

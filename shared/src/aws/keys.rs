@@ -46,3 +46,7 @@ pub const KIND: &str = "kind";
 pub const CODE: &str = "code";
 /// directory: [`KIND`] of an authority.
 pub const AUTHORITY: &str = "authority";
+/// directory: [`KIND`] of a health care setting.
+pub const SETTING: &str = "setting";
+/// directory: [`KIND`] of a pilot.
+pub const PILOT: &str = "pilot";

@@ -8,9 +8,11 @@ use uuid::Uuid;
 
 use super::{
     authority::AuthorityCode,
-    caller::{Organisation, Requester},
+    caller::{Organisation, Requester, SafeguardingLead},
     nhs_number::{ChildKey, NhsNumber},
     plan::Plan,
+    policy::{Presentation, Refusal},
+    setting::CareKind,
 };
 
 /// Which search was made.
@@ -74,6 +76,22 @@ pub struct Access {
     pub nhs_number: Option<NhsNumber>,
     /// The caller's `TraceID`.
     pub trace_id: Uuid,
+    /// The kinds of care in which it was made; empty where the organisation is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub care: Vec<CareKind>,
+    /// Region of the organisation: the finest place for counts of sensitive care (R41).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// How it is shown to others.
+    #[serde(default, skip_serializing_if = "is_full")]
+    pub presentation: Presentation,
+    /// Code of the reason for which it was refused, such as `organisation-unknown`; it then disclosed nothing (R43).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+fn is_full(presentation: &Presentation) -> bool {
+    *presentation == Presentation::Full
 }
 
 /// Name space of the ids of accesses and notifications (UUID version 5, RFC 9562 section 5.5).
@@ -92,6 +110,13 @@ pub fn access_id(
         .map(|part| format!("{}:{part}", part.len()))
         .concat();
     Uuid::new_v5(&ACCESS_IDS, name.as_bytes())
+}
+
+/// R43: the id of the refusal of an access. It has its own, so that the same request with its fault mended is not taken for a
+/// retry of what was refused.
+#[must_use]
+pub fn refusal_id(access: Uuid, refusal: Refusal) -> Uuid {
+    Uuid::new_v5(&access, refusal.code().as_bytes())
 }
 
 /// How long a request id stands for one access (R22). A client retries within seconds; an id that comes back later is a
@@ -120,17 +145,30 @@ pub fn owed_for<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Vec<Owed> {
 }
 
 impl Access {
-    /// What an answer would disclose that this record does not cover: `None` when all is covered, else the
-    /// record of the rest, with an id of its own. A retry that finds a plan uploaded since is such a case (R21, R22).
+    /// Who leads safeguarding where the patient is, as far as the device said so (R42).
+    #[must_use]
+    pub const fn safeguarding(&self) -> Option<&SafeguardingLead> {
+        match &self.requester {
+            Requester::Device(device) => device.safeguarding_lead.as_ref(),
+            Requester::Person(_) => None,
+        }
+    }
+
+    /// What an answer would disclose, or owe, that this record does not cover: `None` when all is covered, else the record of
+    /// the rest, with an id of its own. A retry that finds a plan uploaded since is such a case (R21, R22), and one that
+    /// is not silent as the first try was.
     #[must_use]
     pub fn uncovered(&self, now: &Self) -> Option<Self> {
-        let disclosed: Vec<_> = now.disclosed.iter().filter(|p| !self.disclosed.contains(p)).cloned().collect();
-        if disclosed.is_empty() {
-            return None;
-        }
         let told = |o: &Owed| self.owed.iter().any(|t| t.authority == o.authority);
+        let owed: Vec<_> = now.owed.iter().filter(|o| !told(o)).cloned().collect();
+        let mut disclosed: Vec<_> = now.disclosed.iter().filter(|p| !self.disclosed.contains(p)).cloned().collect();
+        if disclosed.is_empty() {
+            if owed.is_empty() {
+                return None;
+            }
+            disclosed.clone_from(&now.disclosed);
+        }
         let id = Uuid::new_v5(&self.id, disclosed.join(",").as_bytes());
-        let owed = now.owed.iter().filter(|o| !told(o)).cloned().collect();
         Some(Self { id, disclosed, owed, ..now.clone() })
     }
 }
@@ -140,17 +178,18 @@ pub const HISTORY_LENGTH: usize = 25;
 /// Within this time of a listed access, the same person's earlier ones are not listed again (R23).
 pub const REPEAT_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
-/// Builds the history (R23) from accesses given newest first.
+/// Builds the history (R23, R44) from accesses given newest first.
 #[derive(Debug, Default)]
 pub struct History {
     listed: Vec<Access>,
+    total: usize,
     latest_of: BTreeMap<String, Timestamp>,
 }
 
 impl History {
     /// Takes the next older access, and lists it unless it is a scheduled one, disclosed nothing or repeats a listed one.
     pub fn push(&mut self, access: Access) {
-        if self.is_full() || !access.unscheduled || access.disclosed.is_empty() {
+        if !access.unscheduled || access.disclosed.is_empty() {
             return;
         }
         let person = access.requester.identity();
@@ -158,13 +197,16 @@ impl History {
             return;
         }
         self.latest_of.insert(person, access.at);
-        self.listed.push(access);
+        self.total += 1;
+        if self.listed.len() < HISTORY_LENGTH {
+            self.listed.push(access);
+        }
     }
 
-    /// Whether older accesses can add nothing.
+    /// How many accesses could be listed, those beyond [`HISTORY_LENGTH`] too (R44).
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.listed.len() == HISTORY_LENGTH
+    pub const fn total(&self) -> usize {
+        self.total
     }
 
     /// The accesses to show, newest first.
@@ -188,7 +230,11 @@ mod tests {
             child: ChildKeySecret::new(&[1; 32]).expect("long enough").key_of(&number),
             id: Uuid::from_u128(u128::from(hours_ago.unsigned_abs())),
             at: "2026-11-22T12:00:00Z".parse::<Timestamp>().expect("valid") - hours_ago.hours(),
-            requester: Requester::Device(Device { asid: who.into(), responsible: "Sam Sample".into() }),
+            requester: Requester::Device(Device {
+                asid: who.into(),
+                responsible: "Sam Sample".into(),
+                ..Device::default()
+            }),
             organisation: Organisation { code: "ZX001".into(), name: "Sample Hospital".into() },
             interaction: Interaction::CareTeam,
             unscheduled: true,
@@ -196,6 +242,10 @@ mod tests {
             owed: vec![],
             nhs_number: None,
             trace_id: Uuid::nil(),
+            care: vec![CareKind::AmbulanceService],
+            region: Some("London".into()),
+            presentation: Presentation::Full,
+            refused: None,
         }
     }
 
@@ -218,6 +268,21 @@ mod tests {
         let silent = Access { unscheduled: false, ..access("a", 1) };
         let empty = Access { disclosed: vec![], ..access("b", 1) };
         assert_eq!(listed([silent, empty]), []);
+    }
+
+    #[test]
+    fn r44_the_total_counts_what_could_be_listed_beyond_25() {
+        let mut history = History::default();
+        for n in 0..40 {
+            history.push(access(&n.to_string(), n));
+            history.push(access(&n.to_string(), n + 1));
+        }
+        history.push(Access { disclosed: vec![], ..access("a", 100) });
+        assert_eq!(history.total(), 40);
+        assert_eq!(
+            history.into_listed().iter().map(|a| a.id.as_u128()).collect::<Vec<_>>(),
+            (0..25).collect::<Vec<_>>()
+        );
     }
 
     proptest! {
@@ -276,6 +341,9 @@ mod tests {
             (&["LAC#E06000002".to_owned()][..], &[owed("E06000002")][..])
         );
         assert_ne!(rest.id, first.id);
+        let silent = Access { unscheduled: false, owed: vec![], ..first.clone() };
+        let told = silent.uncovered(&first).expect("somebody is to be told now");
+        assert_eq!((&told.owed, &told.disclosed, told.unscheduled), (&first.owed, &first.disclosed, true));
         assert_eq!(wider.uncovered(&first), None, "disclosing less needs no record");
     }
 }

@@ -4,11 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::authority::AuthorityCode;
 
-/// RBAC activity: view a record during unscheduled care; raises a notification (R30).
-pub const VIEW_UNSCHEDULED: &str = "B0107";
-/// RBAC activity: view a record during scheduled care; silent (R30).
-pub const VIEW_SCHEDULED: &str = "B0170";
-
 /// Who holds the token, as the authorizer passes it on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -63,12 +58,28 @@ pub struct Person {
 }
 
 /// A system that asks by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Device {
     /// Accredited system id.
     pub asid: String,
-    /// Name of the person who answers for what the device asks.
+    /// Name of the person who answers for what the device asks (R42).
     pub responsible: String,
+    /// Where the patient is, as the device knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// Who leads safeguarding there (R42).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safeguarding_lead: Option<SafeguardingLead>,
+}
+
+/// Who leads safeguarding where the patient is: whom a social worker can ring about the child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SafeguardingLead {
+    /// Name.
+    pub name: String,
+    /// Telephone number.
+    pub phone: String,
 }
 
 /// An SDS job role.
@@ -118,37 +129,6 @@ impl Requester {
     }
 }
 
-/// Why a caller may not look a child up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ViewRefusal {
-    /// Neither viewing activity is held.
-    #[error("the role holds neither B0107 (view, unscheduled care) nor B0170 (view, scheduled care)")]
-    NoActivity,
-    /// A silent read was asked for without the activity for it.
-    #[error(
-        "IsUnscheduledAccessEvent false asks for a silent read, which needs activity B0170; leave the header out, \
-         or send true, to look the child up with a notification"
-    )]
-    NotSilent,
-}
-
-impl HealthCaller {
-    /// Whether a look-up raises notifications, from the caller's activities and the header
-    /// `IsUnscheduledAccessEvent` (R19, R30). Whatever is left unsaid fails towards notifying.
-    ///
-    /// # Errors
-    /// [`ViewRefusal`] where the activities do not allow the look-up.
-    pub fn raises_notification(&self, is_unscheduled: Option<bool>) -> Result<bool, ViewRefusal> {
-        let holds = |activity| self.activities.iter().any(|a| a == activity);
-        match (holds(VIEW_UNSCHEDULED), holds(VIEW_SCHEDULED), is_unscheduled.unwrap_or(true)) {
-            (false, false, _) => Err(ViewRefusal::NoActivity),
-            (true, false, false) => Err(ViewRefusal::NotSilent),
-            (_, true, false) => Ok(false),
-            (_, _, true) => Ok(true),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,24 +147,6 @@ mod tests {
     }
 
     #[test]
-    fn r19_r30_who_raises_a_notification() {
-        for (activities, header, expected) in [
-            (&["B0107"][..], None, Ok(true)),
-            (&["B0107"], Some(true), Ok(true)),
-            (&["B0107"], Some(false), Err(ViewRefusal::NotSilent)),
-            (&["B0170"], Some(false), Ok(false)),
-            (&["B0170"], None, Ok(true)),
-            (&["B0170"], Some(true), Ok(true)),
-            (&["B0107", "B0170"], Some(false), Ok(false)),
-            (&["B0107", "B0170"], None, Ok(true)),
-            (&["R5105"], None, Err(ViewRefusal::NoActivity)),
-            (&[], Some(false), Err(ViewRefusal::NoActivity)),
-        ] {
-            assert_eq!(nurse(activities).raises_notification(header), expected, "{activities:?} {header:?}");
-        }
-    }
-
-    #[test]
     fn callers_keep_their_shape_in_tokens() {
         let person = serde_json::json!({
             "person": {"user": "555000000001", "roleProfile": "555000000002", "name": "Alex Example",
@@ -195,8 +157,13 @@ mod tests {
             "device": {"asid": "200000000001", "responsible": "Sam Sample"},
             "organisation": {"code": "ZX002", "name": "Sample Ambulance Control"}, "activities": ["B0107"]
         });
+        let control = serde_json::json!({
+            "device": {"asid": "200000000001", "responsible": "Sam Sample", "location": "Sample Street",
+                "safeguardingLead": {"name": "Lee Lead", "phone": "01632 960001"}},
+            "organisation": {"code": "ZX002", "name": "Sample Ambulance Control"}, "activities": ["B0107"]
+        });
         let authority = serde_json::json!({"authority": "E06000001"});
-        for token in [person.clone(), device, authority] {
+        for token in [person.clone(), device, control, authority] {
             let caller: Caller = serde_json::from_value(token.clone()).expect("a caller");
             assert_eq!(serde_json::to_value(caller).expect("JSON"), token);
         }

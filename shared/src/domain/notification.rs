@@ -7,8 +7,9 @@ use uuid::Uuid;
 use super::{
     access::{Access, Owed},
     authority::AuthorityCode,
-    caller::{JobRole, Organisation, Requester},
+    caller::{JobRole, Requester, SafeguardingLead},
     nhs_number::NhsNumber,
+    policy::Presentation,
     ways_out::Pushes,
 };
 
@@ -32,9 +33,24 @@ pub struct Notification {
     /// Who looked.
     pub viewer: Viewer,
     /// On whose behalf.
-    pub organisation: Organisation,
-    /// The look-up's `TraceID`.
+    pub organisation: Place,
+    /// The look-up's `TraceID`; where the access is shown generically, its id again (R41).
     pub trace_id: Uuid,
+}
+
+/// What stands for the person where an access is shown generically (R41).
+pub const GENERIC_PERSON: &str = "Name withheld";
+/// What stands for the organisation there.
+pub const GENERIC_PLACE: &str = "Health care service, details withheld";
+
+/// The organisation, as far as the authority may know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// ODS code; none where the access is shown generically.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Name to show.
+    pub name: String,
 }
 
 /// Who looked, as far as the authority may know it: a name and a job role, no ids (R25).
@@ -46,15 +62,29 @@ pub struct Viewer {
     /// The person's job role; a device has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_role: Option<JobRole>,
+    /// Who leads safeguarding where the patient is, and can be rung about the child (R42).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safeguarding_lead: Option<SafeguardingLead>,
 }
 
-impl Viewer {
-    fn of(requester: &Requester) -> Self {
-        let job_role = match requester {
-            Requester::Person(person) => Some(person.job_role.clone()),
-            Requester::Device(_) => None,
-        };
-        Self { name: requester.name().to_owned(), job_role }
+/// What a notification tells of its access: in full, or under a generic label that is the same for all (R41).
+fn told(access: &Access) -> (Viewer, Place, Uuid) {
+    match access.presentation {
+        Presentation::Full => {
+            let job_role = match &access.requester {
+                Requester::Person(person) => Some(person.job_role.clone()),
+                Requester::Device(_) => None,
+            };
+            let name = access.requester.name().to_owned();
+            let viewer = Viewer { name, job_role, safeguarding_lead: access.safeguarding().cloned() };
+            let organisation = access.organisation.clone();
+            (viewer, Place { code: Some(organisation.code), name: organisation.name }, access.trace_id)
+        }
+        Presentation::Generic => {
+            let viewer = Viewer { name: GENERIC_PERSON.to_owned(), job_role: None, safeguarding_lead: None };
+            // A caller's own id may name its machine (UUID version 1 does).
+            (viewer, Place { code: None, name: GENERIC_PLACE.to_owned() }, access.id)
+        }
     }
 }
 
@@ -70,6 +100,7 @@ impl Access {
     #[must_use]
     pub fn notifications(&self) -> Vec<Notification> {
         let Some(nhs_number) = &self.nhs_number else { return Vec::new() };
+        let (viewer, organisation, trace_id) = told(self);
         let notification = |owed: &Owed| Notification {
             id: notification_id(self.id, &owed.authority),
             access_id: self.id,
@@ -77,9 +108,9 @@ impl Access {
             at: self.at,
             nhs_number: nhs_number.clone(),
             local_ids: owed.local_ids.clone(),
-            viewer: Viewer::of(&self.requester),
-            organisation: self.organisation.clone(),
-            trace_id: self.trace_id,
+            viewer: viewer.clone(),
+            organisation: organisation.clone(),
+            trace_id,
         };
         self.owed.iter().map(notification).collect()
     }
@@ -136,7 +167,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::domain::{access::Interaction, caller::Person, nhs_number::ChildKeySecret};
+    use crate::domain::{
+        access::Interaction,
+        caller::{Device, Organisation, Person},
+        nhs_number::ChildKeySecret,
+        setting::CareKind,
+    };
 
     fn access(owed: &[&str]) -> Access {
         let number = NhsNumber::parse("9990000018").expect("valid");
@@ -160,6 +196,10 @@ mod tests {
             owed: owed.collect(),
             nhs_number: Some(number),
             trace_id: Uuid::nil(),
+            care: vec![CareKind::Maternity],
+            region: Some("London".into()),
+            presentation: Presentation::Full,
+            refused: None,
         }
     }
 
@@ -181,6 +221,32 @@ mod tests {
             json["viewer"],
             serde_json::json!({"name": "Alex Example", "jobRole": {"code": "R0670", "display": "Midwife - Sister/Charge Nurse"}})
         );
+    }
+
+    #[test]
+    fn r42_the_safeguarding_lead_where_the_patient_is_comes_with_it() {
+        let lead = SafeguardingLead { name: "Lee Lead".into(), phone: "01632 960001".into() };
+        let device = Device {
+            asid: "200000000001".into(),
+            responsible: "Sam Sample".into(),
+            location: Some("Sample Street".into()),
+            safeguarding_lead: Some(lead.clone()),
+        };
+        let from_device = Access { requester: Requester::Device(device), ..access(&["E06000001"]) };
+        let json = serde_json::to_value(from_device.notifications().remove(0)).expect("JSON");
+        assert_eq!(
+            json["viewer"],
+            serde_json::json!({"name": "Sam Sample", "safeguardingLead": {"name": "Lee Lead", "phone": "01632 960001"}})
+        );
+    }
+
+    #[test]
+    fn r41_a_generic_one_is_the_same_whoever_looked_but_for_ids_and_times() {
+        let generic = Access { presentation: Presentation::Generic, ..access(&["E06000001"]) };
+        let told = serde_json::to_value(generic.notifications().remove(0)).expect("JSON");
+        assert_eq!(told["viewer"], serde_json::json!({"name": GENERIC_PERSON}));
+        assert_eq!(told["organisation"], serde_json::json!({"name": GENERIC_PLACE}));
+        assert_eq!((&told["traceId"], &told["accessId"]), (&told["accessId"], &generic.id.to_string().into()));
     }
 
     #[test]

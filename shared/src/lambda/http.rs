@@ -3,13 +3,14 @@
 use std::future::Future;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::civil::Date;
 use lambda_http::{
     Body, Context, Error, LambdaEvent,
     aws_lambda_events::apigw::ApiGatewayProxyResponse,
     http::{HeaderMap, HeaderValue, Method, header},
     lambda_runtime, service_fn,
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -18,7 +19,13 @@ use super::{
     telemetry::{Event, Level},
 };
 use crate::{
-    domain::{authority::AuthorityCode, caller::Caller, caller::HealthCaller},
+    domain::{
+        authority::AuthorityCode,
+        caller::{Caller, HealthCaller},
+        policy::{self, Refusal},
+        setting::Setting,
+        standing::{AuthorityStanding, HealthStanding, Standing},
+    },
     ports::{Page, PageRequest, PortError},
     usecase::{look_up::LookUpError, upload_plans::UploadError},
     wire::fhir::{self, Kind, Outcome},
@@ -57,6 +64,8 @@ pub struct Incoming {
     pub body: Vec<u8>,
     /// Who asks, as the authorizer says.
     pub caller: Option<Caller>,
+    /// How the caller stands in the directory, as the authorizer read it.
+    pub standing: Option<Standing>,
 }
 
 /// What is answered, and what the log says of it.
@@ -227,7 +236,7 @@ impl Incoming {
             return Err(bad_header(name, "is given more than once; send it once"));
         }
         let method = request.http_method.parse().map_err(|_| no_such_path())?;
-        let caller = request.authorizer("caller").and_then(|caller| serde_json::from_str(caller).ok());
+        let (caller, standing) = (context(&request, "caller"), context(&request, "standing"));
         let query = request.query();
         let path = request.path.split('/').filter(|p| !p.is_empty()).map(str::to_owned).collect();
         let body = match request.body {
@@ -237,7 +246,7 @@ impl Incoming {
                 .map_err(|_| refuse(Kind::BadRequest, "the body cannot be read", "request.unreadable"))?,
             Some(text) => text.into_bytes(),
         };
-        Ok(Self { method, path, query, headers, body, caller })
+        Ok(Self { method, path, query, headers, body, caller, standing })
     }
 
     /// The path's parts as texts, to match on.
@@ -266,22 +275,33 @@ impl Incoming {
         Err(Answer::refusal(&outcome.at(name), "request.repeated-parameter"))
     }
 
-    /// The authority whose path this is, which must be the caller's own (R29).
+    /// The authority whose path this is, which must be the caller's own (R29), and open in the directory (R36).
     ///
     /// # Errors
     /// 403 for anybody else, and for a path whose code is none.
     pub fn own_authority(&self, code: &str) -> Result<AuthorityCode, Answer> {
-        match &self.caller {
-            Some(Caller::Authority(own)) if own.authority.as_str() == code => Ok(own.authority.clone()),
-            _ => Err(refuse(
-                Kind::Forbidden,
-                "the token is not of the authority in the path; use your own authority's code and token",
-                "request.refused-tenant",
-            )),
+        let own = match &self.caller {
+            Some(Caller::Authority(own)) if own.authority.as_str() == code => own.authority.clone(),
+            _ => {
+                return Err(refuse(
+                    Kind::Forbidden,
+                    "the token is not of the authority in the path; use your own authority's code and token",
+                    "request.refused-tenant",
+                ));
+            }
+        };
+        if self.standing == Some(Standing::Authority(AuthorityStanding::Open)) {
+            return Ok(own);
         }
+        Err(refuse(
+            Kind::Forbidden,
+            "the authority is not open in the directory; ask the service's operators",
+            "request.refused-authority",
+        ))
     }
 
-    /// Who asks, in health care.
+    /// Who asks, in health care. Whether the organisation may use the service is for the policy to say, which is given its
+    /// [`Incoming::health_standing`].
     ///
     /// # Errors
     /// 403 for an authority's token.
@@ -294,6 +314,27 @@ impl Incoming {
                 "request.refused-tenant",
             )),
         }
+    }
+
+    /// How the caller's organisation stands in the directory; one that nothing is said of is unknown (R36).
+    #[must_use]
+    pub fn health_standing(&self) -> HealthStanding {
+        match &self.standing {
+            Some(Standing::Health(standing)) => standing.clone(),
+            _ => HealthStanding::default(),
+        }
+    }
+
+    /// Who asks, in health care, and the directory's entry of the organisation, which may use the service on this day (R36).
+    ///
+    /// # Errors
+    /// 403 for an authority's token, and for an organisation that is unknown, closed, former or not yet taking part.
+    pub fn member(&self, today: Date) -> Result<(&HealthCaller, Setting), Answer> {
+        let caller = self.health_caller()?;
+        let standing = self.health_standing();
+        let setting = policy::member(&standing, today)
+            .map_err(|why| refused_by_policy(why).with("organisation", caller.organisation.code.as_str()))?;
+        Ok((caller, setting.clone()))
     }
 
     /// `limit` and `cursor` (R32).
@@ -320,6 +361,18 @@ impl Incoming {
         let Some(value) = self.headers.get(name) else { return Ok(None) };
         uuid(value).map(Some).ok_or_else(|| bad_header(name, "is not a UUID"))
     }
+}
+
+/// What the authorizer passes on under a name, as JSON in a text.
+fn context<T: DeserializeOwned>(request: &ProxyEvent, name: &str) -> Option<T> {
+    serde_json::from_str(request.authorizer(name)?).ok()
+}
+
+/// 403 with the policy's reason (R38).
+fn refused_by_policy(why: Refusal) -> Answer {
+    let outcome = Outcome::new(Kind::Forbidden, why.to_string());
+    let outcome = why.header().map_or(outcome.clone(), |header| outcome.at(format!("http.{header}")));
+    Answer::refusal(&outcome, "lookup.refused").with("reason", why.code())
 }
 
 /// A refusal with a sentence for the caller.
@@ -358,7 +411,7 @@ impl From<PortError> for Answer {
 impl From<LookUpError> for Answer {
     fn from(error: LookUpError) -> Self {
         match error {
-            LookUpError::Refused(why) => refuse(Kind::Forbidden, &why.to_string(), "lookup.refused"),
+            LookUpError::Refused { why, access } => refused_by_policy(why).with("accessId", access.to_string()),
             LookUpError::Port(error) => error.into(),
         }
     }

@@ -21,14 +21,16 @@ use crate::{
         contact::Contact,
         nhs_number::ChildKey,
         notification::{Delivered, State},
+        pilot::Pilot,
         plan::{Plan, PlanId},
+        setting::Setting,
         time::sortable,
         upload::{Acknowledgement, UploadSummary},
     },
     ports::{
         AccessHistory, AccessLog, AccessSearch, ContactLog, ContactStanding, Directory, Guard, Mailbox, MailboxReader,
-        Outbox, Page, PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortError, PortResult, Standing,
-        UploadLog, UploadReader,
+        Outbox, Page, PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortError, PortResult,
+        SettingDirectory, Standing, UploadLog, UploadReader,
     },
 };
 
@@ -44,6 +46,8 @@ pub(super) struct Tables {
     pub(super) mailbox: BTreeMap<(String, Uuid), Delivered>,
     directory: HashMap<String, Authority>,
     pub(super) push: PushTables,
+    settings: HashMap<String, Setting>,
+    pilots: BTreeMap<String, Pilot>,
 }
 
 /// The register in memory.
@@ -54,6 +58,16 @@ impl Register {
     /// An entry of the directory.
     pub fn put_authority(&self, authority: Authority) {
         lock(&self.0).directory.insert(authority.code.to_string(), authority);
+    }
+
+    /// A health care setting's entry of the directory.
+    pub fn put_setting(&self, setting: Setting) {
+        lock(&self.0).settings.insert(setting.code.clone(), setting);
+    }
+
+    /// A pilot's entry of the directory.
+    pub fn put_pilot(&self, pilot: Pilot) {
+        lock(&self.0).pilots.insert(pilot.code.clone(), pilot);
     }
 }
 
@@ -285,5 +299,15 @@ impl MailboxReader for Register {
 impl Directory for Register {
     async fn authority(&self, code: &AuthorityCode) -> PortResult<Option<Authority>> {
         Ok(lock(&self.0).directory.get(code.as_str()).cloned())
+    }
+}
+
+impl SettingDirectory for Register {
+    async fn setting(&self, code: &str) -> PortResult<Option<Setting>> {
+        Ok(lock(&self.0).settings.get(code).cloned())
+    }
+
+    async fn pilots(&self) -> PortResult<Vec<Pilot>> {
+        Ok(lock(&self.0).pilots.values().cloned().collect())
     }
 }

@@ -4,24 +4,33 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        access::{Access, History, Interaction, access_id, owed_for, reused_id},
-        caller::{HealthCaller, ViewRefusal},
+        access::{Access, History, Interaction, access_id, owed_for, refusal_id, reused_id},
+        caller::HealthCaller,
         contact::date_in_england,
         nhs_number::{ChildKey, ChildKeySecret, NhsNumber},
         plan::Plan,
+        policy::{self, Presentation, Question, Refusal, Ruling},
+        standing::HealthStanding,
     },
     ports::{AccessHistory, AccessLog, Clock, PageRequest, PlanReader, PortError},
 };
+
+/// How many accesses are read in one call: about as many as DynamoDB answers at once (1 MB).
+const HISTORY_PAGE: usize = 1_000;
 
 /// What is asked, and by whom.
 #[derive(Debug)]
 pub struct LookUp<'a> {
     /// Who asks.
     pub caller: &'a HealthCaller,
+    /// How its organisation stands in the directory.
+    pub standing: &'a HealthStanding,
     /// About whom.
     pub number: &'a NhsNumber,
     /// The header `IsUnscheduledAccessEvent`, where it was sent (R19).
     pub is_unscheduled: Option<bool>,
+    /// Whether the header `PatientConsent` says that the patient consented (R40).
+    pub consent: bool,
     /// `X-Request-ID`: the same id again is the same access (R22).
     pub request_id: Uuid,
     /// `TraceID`.
@@ -31,9 +40,14 @@ pub struct LookUp<'a> {
 /// Why a look-up has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum LookUpError {
-    /// The caller may not look children up in this way.
-    #[error(transparent)]
-    Refused(#[from] ViewRefusal),
+    /// The policy does not allow it; the refusal is recorded (R43).
+    #[error("{why}")]
+    Refused {
+        /// Why.
+        why: Refusal,
+        /// Id of the record of the refusal.
+        access: Uuid,
+    },
     /// A step failed; nothing was disclosed.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -44,6 +58,8 @@ pub enum LookUpError {
 pub struct Seen<T> {
     /// The plans shown, or the accesses listed.
     pub shown: Vec<T>,
+    /// How many there are in all; more than are shown where the history is longer (R44).
+    pub total: usize,
     /// The record of the access.
     pub access: Access,
     /// Whether this request had been recorded before (R22).
@@ -61,15 +77,16 @@ pub async fn plans<S: PlanReader + AccessLog>(
     ask: &LookUp<'_>,
     interaction: Interaction,
 ) -> Result<Seen<Plan>, LookUpError> {
-    let unscheduled = ask.caller.raises_notification(ask.is_unscheduled)?;
     let child = secret.key_of(ask.number);
+    let ruling = admit(store, clock, ask, &child, interaction).await?;
     let plans = visible(store.plans_of(&child).await?, clock);
-    let access = access(ask, clock, child, interaction, unscheduled, &plans);
-    let (access, repeated) = record(store, access).await?;
-    Ok(Seen { shown: plans, access, repeated })
+    let access = access(ask, clock, child, interaction, ruling, &plans);
+    let recorded = record(store, access).await?;
+    Ok(Seen { total: plans.len(), shown: plans, access: recorded.access, repeated: recorded.repeated })
 }
 
-/// The child's recent accesses (R23), shown only where a plan is: an unknown child has no history to see.
+/// The child's recent accesses (R23, R44), shown only where a plan is: an unknown child has no history to see. Two round
+/// trips too, unless the child was looked up more than a page holds.
 ///
 /// # Errors
 /// See [`LookUpError`].
@@ -79,15 +96,46 @@ pub async fn history<S: PlanReader + AccessLog + AccessHistory>(
     clock: &impl Clock,
     ask: &LookUp<'_>,
 ) -> Result<Seen<Access>, LookUpError> {
-    let unscheduled = ask.caller.raises_notification(ask.is_unscheduled)?;
     let child = secret.key_of(ask.number);
-    // R22: a retry must not find its own first try in the history.
-    let own = own_id(ask, Interaction::AuditEvent, &child);
-    let (plans, accesses) = futures_util::try_join!(store.plans_of(&child), recent(store, &child, own))?;
+    let ruling = admit(store, clock, ask, &child, Interaction::AuditEvent).await?;
+    let (plans, accesses) = futures_util::try_join!(store.plans_of(&child), accesses_of(store, &child))?;
     let plans = visible(plans, clock);
-    let access = access(ask, clock, child, Interaction::AuditEvent, unscheduled, &plans);
-    let (access, repeated) = record(store, access).await?;
-    Ok(Seen { shown: if plans.is_empty() { Vec::new() } else { accesses }, access, repeated })
+    let access = access(ask, clock, child, Interaction::AuditEvent, ruling, &plans);
+    let recorded = record(store, access).await?;
+    let mut history = History::default();
+    if !plans.is_empty() {
+        // R22: a retry must not find its own first try in the history.
+        accesses.into_iter().filter(|access| !recorded.is(access.id)).for_each(|access| history.push(access));
+    }
+    let total = history.total();
+    Ok(Seen { shown: history.into_listed(), total, access: recorded.access, repeated: recorded.repeated })
+}
+
+/// R38: asks the policy. R43: a refusal is recorded before it is answered, in one write and without a read.
+async fn admit<S: AccessLog>(
+    store: &S,
+    clock: &impl Clock,
+    ask: &LookUp<'_>,
+    child: &ChildKey,
+    interaction: Interaction,
+) -> Result<Ruling, LookUpError> {
+    let LookUp { caller, standing, is_unscheduled, consent, .. } = *ask;
+    let today = date_in_england(clock.now());
+    let why = match policy::rule(&Question { caller, standing, is_unscheduled, consent, today }) {
+        Ok(ruling) => return Ok(ruling),
+        Err(why) => why,
+    };
+    let setting = standing.setting.as_ref();
+    let generic = setting.is_some_and(crate::domain::setting::Setting::is_sensitive);
+    let ruling = Ruling {
+        unscheduled: is_unscheduled.unwrap_or(true),
+        presentation: if generic { Presentation::Generic } else { Presentation::Full },
+        care: setting.map(|s| s.care.clone()).unwrap_or_default(),
+    };
+    let attempt = access(ask, clock, child.clone(), interaction, ruling, &[]);
+    let refused = Access { id: refusal_id(attempt.id, why), refused: Some(why.code().to_owned()), ..attempt };
+    let access = record(store, refused).await?.access.id;
+    Err(LookUpError::Refused { why, access })
 }
 
 fn visible(plans: Vec<Plan>, clock: &impl Clock) -> Vec<Plan> {
@@ -95,61 +143,82 @@ fn visible(plans: Vec<Plan>, clock: &impl Clock) -> Vec<Plan> {
     plans.into_iter().filter(|plan| plan.visible_on(today).is_ok()).collect()
 }
 
-fn own_id(ask: &LookUp<'_>, interaction: Interaction, child: &ChildKey) -> Uuid {
-    access_id(ask.request_id, &ask.caller.requester, &ask.caller.organisation, interaction, child)
-}
-
 fn access(
     ask: &LookUp<'_>,
     clock: &impl Clock,
     child: ChildKey,
     interaction: Interaction,
-    unscheduled: bool,
+    ruling: Ruling,
     plans: &[Plan],
 ) -> Access {
     let HealthCaller { requester, organisation, .. } = ask.caller;
     // R24: a silent access owes nothing, and neither does one that found nothing.
-    let owed = if unscheduled { owed_for(plans) } else { Vec::new() };
+    let owed = if ruling.unscheduled { owed_for(plans) } else { Vec::new() };
     Access {
-        id: own_id(ask, interaction, &child),
+        id: access_id(ask.request_id, requester, organisation, interaction, &child),
         child,
         at: clock.now(),
         requester: requester.clone(),
         organisation: organisation.clone(),
         interaction,
-        unscheduled,
+        unscheduled: ruling.unscheduled,
         disclosed: plans.iter().map(|plan| plan.id().key()).collect(),
         nhs_number: (!owed.is_empty()).then(|| ask.number.clone()),
         owed,
         trace_id: ask.trace_id,
+        care: ruling.care,
+        region: ask.standing.setting.as_ref().map(|setting| setting.region.clone()),
+        presentation: ruling.presentation,
+        refused: None,
+    }
+}
+
+/// An access that stands recorded.
+struct Recorded {
+    access: Access,
+    /// Id of the record of what a retry disclosed beyond it.
+    rest: Option<Uuid>,
+    repeated: bool,
+}
+
+impl Recorded {
+    const fn new(access: Access) -> Self {
+        Self { access, rest: None, repeated: false }
+    }
+
+    /// Whether an id is this access's.
+    fn is(&self, id: Uuid) -> bool {
+        id == self.access.id || self.rest == Some(id)
     }
 }
 
 /// R21, R22: one write. A retry needs no second one, unless its answer would now disclose more.
-async fn record<S: AccessLog>(store: &S, mut access: Access) -> Result<(Access, bool), PortError> {
-    let Some(mut earlier) = store.record(&access).await? else { return Ok((access, false)) };
+async fn record<S: AccessLog>(store: &S, mut access: Access) -> Result<Recorded, PortError> {
+    let Some(mut earlier) = store.record(&access).await? else { return Ok(Recorded::new(access)) };
     if let Some(id) = reused_id(access.id, access.at.duration_since(earlier.at)) {
         access.id = id;
         match store.record(&access).await? {
             Some(retried) => earlier = retried,
-            None => return Ok((access, false)),
+            None => return Ok(Recorded::new(access)),
         }
     }
-    if let Some(rest) = earlier.uncovered(&access) {
-        store.record(&rest).await?;
+    let rest = earlier.uncovered(&access);
+    if let Some(rest) = &rest {
+        store.record(rest).await?;
     }
-    Ok((earlier, true))
+    Ok(Recorded { access: earlier, rest: rest.map(|rest| rest.id), repeated: true })
 }
 
-async fn recent<S: AccessHistory>(store: &S, child: &ChildKey, own: Uuid) -> Result<Vec<Access>, PortError> {
-    let mut history = History::default();
-    let mut page = PageRequest { limit: 100, after: None };
+/// Every access of the child: the total needs them all. Few children have more than a page of them.
+async fn accesses_of<S: AccessHistory>(store: &S, child: &ChildKey) -> Result<Vec<Access>, PortError> {
+    let mut accesses = Vec::new();
+    let mut page = PageRequest { limit: HISTORY_PAGE, after: None };
     loop {
         let found = store.accesses_of(child, &page).await?;
-        found.items.into_iter().filter(|access| access.id != own).for_each(|access| history.push(access));
+        accesses.extend(found.items);
         page.after = found.next;
-        if history.is_full() || page.after.is_none() {
-            return Ok(history.into_listed());
+        if page.after.is_none() {
+            return Ok(accesses);
         }
     }
 }

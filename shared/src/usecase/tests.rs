@@ -20,12 +20,18 @@ use crate::{
         contact::Contact,
         nhs_number::{ChildKey, ChildKeySecret, NhsNumber, check_digit},
         plan::Plan,
+        policy::Refusal,
         record::{Detail, RawRecord},
+        setting::{CareKind, Setting},
+        standing::HealthStanding,
         upload::{Acknowledgement, Envelope, FileCode, UploadFile},
         ways_out::WaysOut,
     },
     memory::{Queue, Register, Sent, SetClock},
-    ports::{AccessLog, ContactLog, Directory, MailboxReader, Outbox, PageRequest, PlanReader, PortError, PortResult},
+    ports::{
+        AccessHistory, AccessLog, ContactLog, Directory, MailboxReader, Outbox, PageRequest, PlanReader, PortError,
+        PortResult,
+    },
 };
 
 const HARTLEPOOL: &str = "E06000001";
@@ -204,28 +210,65 @@ fn r33_new_numbers_reach_plans_that_are_not_in_the_file() {
 
 fn caller(activities: &[&str]) -> HealthCaller {
     HealthCaller {
-        requester: Requester::Device(Device { asid: "200000000001".into(), responsible: "Sam Sample".into() }),
+        requester: Requester::Device(Device {
+            asid: "200000000001".into(),
+            responsible: "Sam Sample".into(),
+            ..Device::default()
+        }),
         organisation: Organisation { code: "ZX001".into(), name: "Sample Ambulance Control".into() },
         activities: activities.iter().map(|a| (*a).to_owned()).collect(),
     }
 }
 
+/// The caller's organisation, which gives this care.
+fn standing(care: &[CareKind]) -> HealthStanding {
+    let setting = Setting {
+        code: "ZX001".into(),
+        name: "Sample Ambulance Control".into(),
+        care: care.to_vec(),
+        region: "North East".into(),
+        authority: code(HARTLEPOOL),
+        status: Status::Open,
+        from: jiff::civil::date(2020, 1, 1),
+        until: None,
+        oversight: None,
+    };
+    HealthStanding { setting: Some(setting), pilots: vec![] }
+}
+
 struct Asked {
     caller: HealthCaller,
+    standing: HealthStanding,
     number: NhsNumber,
     is_unscheduled: Option<bool>,
+    consent: bool,
     request_id: Uuid,
 }
 
 impl Asked {
     fn of(child: usize) -> Self {
         let request_id = Uuid::from_u128(child as u128 + 1);
-        Self { caller: caller(&["B0107"]), number: number(child), is_unscheduled: None, request_id }
+        Self {
+            caller: caller(&["B0107"]),
+            standing: standing(&[CareKind::AmbulanceService, CareKind::GeneralPractice]),
+            number: number(child),
+            is_unscheduled: None,
+            consent: false,
+            request_id,
+        }
     }
 
     fn ask(&self) -> LookUp<'_> {
-        let Self { caller, number, is_unscheduled, request_id } = self;
-        LookUp { caller, number, is_unscheduled: *is_unscheduled, request_id: *request_id, trace_id: Uuid::nil() }
+        let Self { caller, standing, number, .. } = self;
+        LookUp {
+            caller,
+            standing,
+            number,
+            is_unscheduled: self.is_unscheduled,
+            consent: self.consent,
+            request_id: self.request_id,
+            trace_id: Uuid::nil(),
+        }
     }
 
     fn plans(&self, register: &Register) -> Result<look_up::Seen<Plan>, LookUpError> {
@@ -266,6 +309,37 @@ fn r24_silent_and_empty_look_ups_are_recorded_and_owe_nothing() {
     for asked in [silent, Asked::of(1)] {
         assert!(asked.plans(&register).expect("an answer").repeated, "it was recorded");
     }
+}
+
+#[test]
+fn r43_a_refused_look_up_is_recorded_discloses_nothing_and_owes_nothing() {
+    let register = register();
+    acknowledged(&register, file(1, "020 7946 0001", &[(0, Change::Start)]));
+    let stranger = Asked { standing: HealthStanding::default(), ..Asked::of(0) };
+    let refused = || match stranger.plans(&register) {
+        Err(LookUpError::Refused { why, access }) => (why, access),
+        other => panic!("{other:?}"),
+    };
+    let (why, id) = refused();
+    assert_eq!(why, Refusal::OrganisationUnknown);
+    assert_eq!(refused(), (why, id), "a retry is the same refusal");
+    let all = PageRequest { limit: 9, after: None };
+    let trail = || run(register.accesses_of(&secret().key_of(&number(0)), &all)).expect("a page").items;
+    let [record] = &trail()[..] else { panic!("{:?}", trail()) };
+    assert_eq!((record.id, record.refused.as_deref()), (id, Some("organisation-unknown")));
+    assert_eq!((&record.disclosed[..], &record.owed[..], &record.nhs_number), (&[][..], &[][..], &None));
+    // The same request with its fault mended is an access of its own, and the refusal stands beside it.
+    let mended = Asked::of(0).plans(&register).expect("an answer");
+    assert_eq!((mended.repeated, mended.shown.len(), trail().len()), (false, 1, 2));
+}
+
+#[test]
+fn r43_what_cannot_be_recorded_is_not_refused_but_failed() {
+    let register = register();
+    let stranger = Asked { standing: HealthStanding::default(), ..Asked::of(0) };
+    let answer =
+        run(look_up::plans(&Unrecordable(&register), &secret(), &clock(), &stranger.ask(), Interaction::CareTeam));
+    assert!(matches!(answer, Err(LookUpError::Port(_))));
 }
 
 #[test]

@@ -113,7 +113,19 @@ async fn what_a_look_up_refuses() {
     refused.refused(403, "ACCESS_DENIED");
     let form = stack.post("/cpis/FHIR/R4/CareTeam/_search").token(&nurse).body("application/json", "{}");
     form.header("TraceID", trace).send().await.refused(415, "UNSUPPORTED_MEDIA_TYPE");
-    assert!(stack.traced("AccessesTable", trace).await.is_empty(), "a refused look-up is no access");
+    let mut trail = refusals(&stack, trace).await;
+    trail.sort_unstable();
+    assert_eq!(trail, ["no-activity", "silent-without-activity"], "wrong requests leave no trace, refused look-ups do");
+}
+
+/// The codes under which look-ups of this trace were refused; they disclosed nothing and owe nothing.
+async fn refusals(stack: &Stack, trace: Uuid) -> Vec<String> {
+    let items = stack.traced("AccessesTable", trace).await;
+    for item in &items {
+        let empty = ["disclosed", "owed"].map(|list| item[list]["L"].as_array().is_some_and(Vec::is_empty));
+        assert_eq!((empty, &item["nhsNumber"], &item["outbox"]), ([true, true], &Value::Null, &Value::Null), "{item}");
+    }
+    items.iter().map(|item| item["refused"]["S"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 #[tokio::test]

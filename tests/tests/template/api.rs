@@ -83,7 +83,7 @@ pub(crate) fn routes(template: &Template, findings: &mut Findings) {
     }
 }
 
-/// Whoever is not exempt is checked by our authorizer, again after a minute at the latest.
+/// Whoever is not exempt is checked by our authorizer, again after half a minute at the latest.
 pub(crate) fn authorizer(template: &Template, findings: &mut Findings) {
     let auth = template.property("Api", "Auth");
     let authorizer = &auth["Authorizers"][text(&auth["DefaultAuthorizer"])];
@@ -92,7 +92,7 @@ pub(crate) fn authorizer(template: &Template, findings: &mut Findings) {
         "the default authorizer is not ours",
     );
     findings.same("authorizer payload", text(&authorizer["FunctionPayloadType"]), "REQUEST");
-    let identity = json!({"Headers": ["Authorization"], "ReauthorizeEvery": 60});
+    let identity = json!({"Headers": ["Authorization"], "ReauthorizeEvery": 30});
     findings.same("authorizer identity", &authorizer["Identity"], &identity);
 }
 

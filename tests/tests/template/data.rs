@@ -46,7 +46,16 @@ const FUNCTIONS: [(&str, i64, Variables); 8] = [
     ),
     ("asn-mailbox", 10, &[("MAILBOX_TABLE", "MailboxTable")]),
     ("asn-relay", 30, &[("ACCESSES_TABLE", "AccessesTable"), ("ASN_QUEUE_URL", "AsnQueue")]),
-    ("authorizer", 5, &[("JWKS_URL", "JwksUrl"), ("TOKEN_AUDIENCE", "TokenAudience"), ("TOKEN_ISSUER", "TokenIssuer")]),
+    (
+        "authorizer",
+        5,
+        &[
+            ("DIRECTORY_TABLE", "DirectoryTable"),
+            ("JWKS_URL", "JwksUrl"),
+            ("TOKEN_AUDIENCE", "TokenAudience"),
+            ("TOKEN_ISSUER", "TokenIssuer"),
+        ],
+    ),
     (
         "flag-lookup",
         5,

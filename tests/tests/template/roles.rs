@@ -68,7 +68,7 @@ const ALLOWED: [(&str, &[(&str, &str)]); 8] = [
             ("DataKey.Arn", "kms:Decrypt"),
         ],
     ),
-    ("authorizer", &[]),
+    ("authorizer", &[("DirectoryTable.Arn", "dynamodb:GetItem dynamodb:Query"), ("DataKey.Arn", "kms:Decrypt")]),
     ("service-status", &[("DirectoryTable.Arn", "dynamodb:GetItem"), ("DataKey.Arn", "kms:Decrypt")]),
 ];
 

@@ -96,9 +96,8 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use cpis::domain::{
-        caller::Organisation,
         nhs_number::NhsNumber,
-        notification::{Notification, Viewer},
+        notification::{Notification, Place, Viewer},
     };
 
     use super::*;
@@ -113,8 +112,8 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             nhs_number: NhsNumber::parse("9990000018").expect("valid"),
             local_ids: vec!["C-1".into()],
-            viewer: Viewer { name: "Sam Sample".into(), job_role: None },
-            organisation: Organisation { code: "ZX001".into(), name: "Sample Hospital".into() },
+            viewer: Viewer { name: "Sam Sample".into(), job_role: None, safeguarding_lead: None },
+            organisation: Place { code: Some("ZX001".into()), name: "Sample Hospital".into() },
             trace_id: Uuid::nil(),
         };
         serde_json::to_string(&notification).expect("JSON")

@@ -178,7 +178,13 @@ impl From<&Access> for Entry {
                 .with("unscheduled", access.unscheduled)
                 .with("disclosed", access.disclosed.join(","))
                 .with("notified", access.owed.iter().map(|o| o.authority.as_str()).collect::<Vec<_>>().join(","))
-                .with("traceId", access.trace_id);
+                .with("traceId", access.trace_id)
+                .with("care", access.care.iter().map(|kind| kind.code()).collect::<Vec<_>>().join(","));
+        // R43
+        let more = [("region", &access.region), ("refused", &access.refused)];
+        let entry = more
+            .into_iter()
+            .fold(entry, |entry, (name, value)| value.iter().fold(entry, |entry, value| entry.with(name, value)));
         match &access.requester {
             Person(person) => entry
                 .with("roleProfile", &person.role_profile)

@@ -81,6 +81,8 @@ fn r45_the_entry_of_a_look_up_tells_all_but_the_number() {
     use crate::domain::{
         access::Owed,
         caller::{JobRole, Organisation, Person},
+        policy::Presentation,
+        setting::CareKind,
     };
     let access = Access {
         child: child(),
@@ -102,6 +104,10 @@ fn r45_the_entry_of_a_look_up_tells_all_but_the_number() {
         }],
         nhs_number: Some(NhsNumber::parse("9990000018").expect("valid")),
         trace_id: Uuid::nil(),
+        care: vec![CareKind::EmergencyDepartment, CareKind::Maternity],
+        region: Some("London".into()),
+        presentation: Presentation::Full,
+        refused: None,
     };
     let entry = Entry::from(&access);
     let json = serde_json::to_value(&entry).expect("JSON");
@@ -116,9 +122,12 @@ fn r45_the_entry_of_a_look_up_tells_all_but_the_number() {
                 "disclosed": "CPP#E06000001,LAC#E06000002", "notified": "E06000001",
                 "traceId": "00000000-0000-0000-0000-000000000000",
                 "roleProfile": "555000000002", "jobRole": "R0670", "jobRoleName": "Midwife",
+                "care": "emergency-department,maternity", "region": "London",
             },
         })
     );
+    let refused = Entry::from(&Access { refused: Some("no-consent".into()), ..access });
+    assert_eq!(serde_json::to_value(refused).expect("JSON")["details"]["refused"], "no-consent", "R43");
     assert!(!json.to_string().contains("9990000018"));
 }
 

@@ -8,6 +8,8 @@ use super::{ON_CONCERN, PARTICIPATION, Searched, concept, organisation, resource
 use crate::domain::{
     access::Access,
     caller::{Device, Organisation, Person, Requester},
+    notification::GENERIC_PLACE,
+    policy::Presentation,
 };
 
 const AUDIT_EVENT_PROFILE: &str = "https://fhir.hl7.org.uk/StructureDefinition/UKCore-AuditEvent";
@@ -16,33 +18,26 @@ const JOB_ROLES: &str = "https://fhir.hl7.org.uk/CodeSystem/UKCore-SDSJobRoleNam
 const NO_ACCESS: &str = "Nobody in unscheduled care is recorded as having seen a plan under this NHS number. \
     This does NOT mean that the child is safe.";
 
-/// The answer to a search for accesses, given those to list (R23), newest first.
+/// The answer to a search for accesses, given those to list (R23), newest first, and how many could be listed (R44).
 #[must_use]
-pub fn audit_event_bundle(searched: &Searched<'_>, accesses: &[Access]) -> Vec<u8> {
+pub fn audit_event_bundle(searched: &Searched<'_>, accesses: &[Access], total: usize) -> Vec<u8> {
     let mut included = BTreeMap::new();
     for access in accesses {
-        for resource in actors(&access.requester, &access.organisation) {
+        for resource in actors(access) {
             included.insert(resource["id"].to_string(), resource);
         }
     }
-    let matches = accesses.iter().map(|access| audit_event(searched, access)).collect();
-    let sentences = if accesses.is_empty() { vec![NO_ACCESS.to_owned(), ON_CONCERN.to_owned()] } else { Vec::new() };
-    searched.bundle(matches, included.into_values().collect(), &sentences)
+    let matches: Vec<_> = accesses.iter().map(|access| audit_event(searched, access)).collect();
+    let sentences = match matches.len() {
+        0 => vec![NO_ACCESS.to_owned(), ON_CONCERN.to_owned()],
+        shown if shown < total => vec![format!("The {shown} most recent of {total} accesses are shown.")],
+        _ => Vec::new(),
+    };
+    searched.bundle(total, matches, included.into_values().collect(), &sentences)
 }
 
 fn audit_event(searched: &Searched<'_>, access: &Access) -> Value {
-    let agents: Vec<_> = actors(&access.requester, &access.organisation)
-        .iter()
-        .enumerate()
-        .map(|(place, actor)| {
-            // The first asks; whoever comes after it answers for what it asks.
-            let role = match place {
-                0 => concept(PARTICIPATION, "AUT", "author (originator)"),
-                _ => concept(PARTICIPATION, "RESP", "responsible party"),
-            };
-            json!({"role": [role], "who": {"reference": urn(id_of(actor))}, "requestor": place == 0})
-        })
-        .collect();
+    let agents = agents(access);
     json!({
         "resourceType": "AuditEvent",
         "id": access.id,
@@ -61,11 +56,34 @@ fn audit_event(searched: &Searched<'_>, access: &Access) -> Value {
     })
 }
 
-/// The resources that stand for who asked: a person's role, or a device and the role of whoever answers for it.
-fn actors(requester: &Requester, organisation: &Organisation) -> Vec<Value> {
-    match requester {
-        Requester::Person(person) => vec![person_role(person, organisation)],
-        Requester::Device(device) => vec![system(device, organisation), responsible_role(device, organisation)],
+/// Who asked, and who answers for it. R41: where the access is shown generically, the same label whoever it was.
+fn agents(access: &Access) -> Vec<Value> {
+    if access.presentation == Presentation::Generic {
+        let role = concept(PARTICIPATION, "AUT", "author (originator)");
+        return vec![json!({"role": [role], "who": {"display": GENERIC_PLACE}, "requestor": true})];
+    }
+    actors(access)
+        .iter()
+        .enumerate()
+        .map(|(place, actor)| {
+            // The first asks; whoever comes after it answers for what it asks.
+            let role = match place {
+                0 => concept(PARTICIPATION, "AUT", "author (originator)"),
+                _ => concept(PARTICIPATION, "RESP", "responsible party"),
+            };
+            json!({"role": [role], "who": {"reference": urn(id_of(actor))}, "requestor": place == 0})
+        })
+        .collect()
+}
+
+/// The resources that stand for who asked: a person's role, or a device and the role of whoever answers for it. None where
+/// the access is shown generically.
+fn actors(access: &Access) -> Vec<Value> {
+    let organisation = &access.organisation;
+    match (&access.requester, access.presentation) {
+        (_, Presentation::Generic) => Vec::new(),
+        (Requester::Person(person), _) => vec![person_role(person, organisation)],
+        (Requester::Device(device), _) => vec![system(device, organisation), responsible_role(device, organisation)],
     }
 }
 

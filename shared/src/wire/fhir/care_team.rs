@@ -15,7 +15,7 @@ const PROFILE: &str = "https://fhir.nhs.uk/England/StructureDefinition/England-C
 #[must_use]
 pub fn care_team_bundle(searched: &Searched<'_>, plans: &[Plan]) -> Vec<u8> {
     let matches = plans.iter().map(|plan| care_team(searched, plan)).collect();
-    searched.bundle(matches, Vec::new(), &plan_sentences(plans, searched.now))
+    searched.bundle(plans.len(), matches, Vec::new(), &plan_sentences(plans, searched.now))
 }
 
 pub(super) fn care_team(searched: &Searched<'_>, plan: &Plan) -> Value {

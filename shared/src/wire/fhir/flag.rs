@@ -15,7 +15,7 @@ const FLAG_CODES: &str = "https://fhir.nhs.uk/England/CodeSystem/England-FlagCat
 pub fn flag_bundle(searched: &Searched<'_>, plans: &[Plan]) -> Vec<u8> {
     let flags = plans.iter().map(|plan| flag(searched, plan)).collect();
     let details = plans.iter().flat_map(|plan| [care_plan(searched, plan), care_team(searched, plan)]).collect();
-    searched.bundle(flags, details, &plan_sentences(plans, searched.now))
+    searched.bundle(plans.len(), flags, details, &plan_sentences(plans, searched.now))
 }
 
 fn flag(searched: &Searched<'_>, plan: &Plan) -> Value {

@@ -63,9 +63,9 @@ impl Searched<'_> {
         resource_id(&[self.child.as_str(), resource_type, key])
     }
 
-    /// The Bundle of what was found, with resources included and sentences for whoever reads it.
-    fn bundle(&self, matches: Vec<Value>, included: Vec<Value>, sentences: &[String]) -> Vec<u8> {
-        let total = matches.len();
+    /// The Bundle of what was found, with resources included and sentences for whoever reads it. `total` counts what matches,
+    /// also what is not among the entries.
+    fn bundle(&self, total: usize, matches: Vec<Value>, included: Vec<Value>, sentences: &[String]) -> Vec<u8> {
         let mut entries: Vec<_> = matches.into_iter().map(|r| entry(r, "match")).collect();
         entries.extend(included.into_iter().map(|r| entry(r, "include")));
         if !sentences.is_empty() {

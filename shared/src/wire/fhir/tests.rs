@@ -9,6 +9,8 @@ use crate::domain::{
     caller::{Device, JobRole, Person, Requester},
     contact::Contact,
     nhs_number::ChildKeySecret,
+    policy::Presentation,
+    setting::CareKind,
 };
 
 const DIGITS: &str = "9990000018";
@@ -58,7 +60,7 @@ fn nurse() -> Requester {
 }
 
 fn control_room() -> Requester {
-    Requester::Device(Device { asid: "200000000001".into(), responsible: "Sam Sample".into() })
+    Requester::Device(Device { asid: "200000000001".into(), responsible: "Sam Sample".into(), ..Device::default() })
 }
 
 fn access(requester: Requester, n: u128) -> Access {
@@ -74,6 +76,10 @@ fn access(requester: Requester, n: u128) -> Access {
         owed: vec![],
         nhs_number: Some(NhsNumber::parse(DIGITS).expect("valid")),
         trace_id: Uuid::nil(),
+        care: vec![CareKind::EmergencyDepartment],
+        region: Some("London".into()),
+        presentation: Presentation::Full,
+        refused: None,
     }
 }
 
@@ -104,8 +110,8 @@ fn answers() -> Vec<(&'static str, Value)> {
         ("care-team-empty", answer(SUNDAY, |s| care_team_bundle(s, &[]))),
         ("flag", answer(SUNDAY, |s| flag_bundle(s, &plans()))),
         ("flag-empty", answer(SUNDAY, |s| flag_bundle(s, &[]))),
-        ("audit-event", answer(SUNDAY, |s| audit_event_bundle(s, &accesses))),
-        ("audit-event-empty", answer(SUNDAY, |s| audit_event_bundle(s, &[]))),
+        ("audit-event", answer(SUNDAY, |s| audit_event_bundle(s, &accesses, accesses.len()))),
+        ("audit-event-empty", answer(SUNDAY, |s| audit_event_bundle(s, &[], 0))),
         ("metadata", serde_json::from_slice(&capability_statement()).expect("JSON")),
         ("outcome", outcome_of(Kind::InvalidSearch)),
     ]
@@ -166,7 +172,7 @@ fn r20_no_running_plan_never_reads_as_safe() {
         answer(SUNDAY, |s| care_team_bundle(s, &[])),
         answer(SUNDAY, |s| care_team_bundle(s, &plans()[1..2])),
         answer(SUNDAY, |s| flag_bundle(s, &[])),
-        answer(SUNDAY, |s| audit_event_bundle(s, &[])),
+        answer(SUNDAY, |s| audit_event_bundle(s, &[], 0)),
     ] {
         let said = sentences(&bundle);
         assert!(said.iter().any(|s| s.contains("does NOT mean that the child is safe")), "{said:?}");
@@ -193,7 +199,7 @@ fn ended_plans_are_inactive_or_completed() {
 #[test]
 fn one_person_is_included_once_and_a_device_comes_with_who_answers_for_it() {
     let accesses = [access(nurse(), 1), access(nurse(), 2), access(control_room(), 3)];
-    let bundle = answer(SUNDAY, |s| audit_event_bundle(s, &accesses));
+    let bundle = answer(SUNDAY, |s| audit_event_bundle(s, &accesses, accesses.len()));
     let kinds: Vec<_> = entries(&bundle, "include").iter().map(|r| r["resourceType"].as_str()).collect();
     assert_eq!(kinds.iter().filter(|k| **k == Some("PractitionerRole")).count(), 2);
     assert_eq!(kinds.iter().filter(|k| **k == Some("Device")).count(), 1);
@@ -318,6 +324,6 @@ proptest! {
         let at = Timestamp::from_second(1_700_000_000 + second).expect("in range").to_string();
         check(&answer(&at, |s| care_team_bundle(s, &plans)), "CareTeam")?;
         check(&answer(&at, |s| flag_bundle(s, &plans)), "Flag")?;
-        check(&answer(&at, |s| audit_event_bundle(s, &accesses)), "AuditEvent")?;
+        check(&answer(&at, |s| audit_event_bundle(s, &accesses, accesses.len())), "AuditEvent")?;
     }
 }
