@@ -100,6 +100,7 @@ async fn contract(store: &impl Store) {
     accesses_are_read_newest_first(store).await;
     accesses_are_found_by_child_person_and_organisation(store).await;
     a_search_misses_nothing_while_accesses_are_made(store).await;
+    a_search_passes_over_any_number_that_may_not_be_seen(store).await;
     the_outbox_holds_what_is_owed(store).await;
     notifications_are_delivered_once(store).await;
     notifications_are_acknowledged_once(store).await;
@@ -333,7 +334,7 @@ async fn found(store: &impl Store, search: &AuditSearch, limit: usize) -> Vec<u1
     read.iter().map(|access| access.id.as_u128()).collect()
 }
 
-/// R51
+/// R51, R52
 async fn accesses_are_found_by_child_person_and_organisation(store: &impl Store) {
     // Two children, two people and two organisations, every moment twice: 16 accesses over eight milliseconds.
     let made = |n: u32| {
@@ -343,14 +344,13 @@ async fn accesses_are_found_by_child_person_and_organisation(store: &impl Store)
         let requester = if third {
             person("555000000051")
         } else {
-            Requester::Device(Device {
-                asid: "200000000051".into(),
-                responsible: "Sam Sample".into(),
-                ..Device::default()
-            })
+            let (asid, responsible) = ("200000000051".into(), "Sam Sample".into());
+            Requester::Device(Device { asid, responsible, ..Device::default() })
         };
         let child = child(if first { 310 } else { 311 });
-        Access { child, at: moment, requester, organisation, owed: vec![], ..access(310, u128::from(5_100 + n), 0) }
+        let presentation = if n % 5 == 0 { Presentation::Generic } else { Presentation::Full };
+        let access = access(310, u128::from(5_100 + n), 0);
+        Access { child, at: moment, requester, organisation, presentation, owed: vec![], ..access }
     };
     let accesses: Vec<_> = (0..16).map(made).collect();
     for access in &accesses {
@@ -416,6 +416,26 @@ async fn a_search_misses_nothing_while_accesses_are_made(store: &impl Store) {
         .await;
         assert_eq!(read.iter().map(|a| a.id.as_u128()).collect::<Vec<_>>(), before, "{search:?}");
     }
+}
+
+/// More than DynamoDB reads in one call.
+async fn a_search_passes_over_any_number_that_may_not_be_seen(store: &impl Store) {
+    let make = |id: u32| {
+        let code = if id % 255 == 0 { "ZX53A" } else { "ZX53B" };
+        let organisation = Organisation { code: code.into(), name: "Any".into() };
+        let requester = person("555000000053");
+        let access = access(313, 53_000 + u128::from(id), 4_000 + i64::from(id));
+        Access { requester, organisation, owed: vec![], ..access }
+    };
+    for id in 0..1_030 {
+        store.record(&make(id)).await.expect("recorded");
+    }
+    let own = search(Subject::Person("555000000053".into()), "ZX53A", false);
+    for limit in [2, 5] {
+        assert_eq!(found(store, &own, limit).await, [1_020, 765, 510, 255, 0].map(|id| 53_000 + id), "by {limit}");
+    }
+    let page = PageRequest { limit: 5, after: None };
+    assert_eq!(store.search(&own, &page).await.expect("a page").items.len(), 5, "one page, though it takes two calls");
 }
 
 async fn the_outbox_holds_what_is_owed(store: &impl Store) {

@@ -17,14 +17,15 @@ pub(crate) fn response(
     method_arn: &str,
 ) -> Option<ApiGatewayCustomAuthorizerResponse> {
     let stage = stage_of(method_arn)?;
+    // Who in health care may search the accesses is for audit-search to say, so that a refusal leaves a trace (R53).
     let paths = match &claims.cpis {
-        Caller::Health(_) => "cpis/FHIR/R4/*".to_owned(),
-        Caller::Authority(own) => format!("cpis/authorities/{}/*", own.authority),
+        Caller::Health(_) => vec!["cpis/FHIR/R4/*".to_owned(), "cpis/audit/*".to_owned()],
+        Caller::Authority(own) => vec![format!("cpis/authorities/{}/*", own.authority)],
     };
     let mut statement = IamPolicyStatement::default();
     statement.action = vec!["execute-api:Invoke".to_owned()];
     statement.effect = IamPolicyEffect::Allow;
-    statement.resource = vec![format!("{stage}/*/{paths}")];
+    statement.resource = paths.into_iter().map(|path| format!("{stage}/*/{path}")).collect();
     let mut policy = ApiGatewayCustomAuthorizerPolicy::default();
     policy.version = Some("2012-10-17".to_owned());
     policy.statement = vec![statement];
@@ -70,9 +71,11 @@ mod tests {
     }
 
     #[test]
-    fn r29_health_care_may_call_fhir_only() {
+    fn r29_health_care_may_call_fhir_and_the_search_of_accesses_only() {
         let device = json!({"device": {"asid": "1", "responsible": "Sam Sample"}, "organisation": {"code": "ZX1", "name": "X"}, "activities": []});
-        assert_eq!(allowed(&device), ["arn:aws:execute-api:eu-west-2:123456789012:abc/v1/*/cpis/FHIR/R4/*"]);
+        let paths = ["FHIR/R4", "audit"]
+            .map(|path| format!("arn:aws:execute-api:eu-west-2:123456789012:abc/v1/*/cpis/{path}/*"));
+        assert_eq!(allowed(&device), paths);
     }
 
     #[test]

@@ -23,6 +23,13 @@ const READ_AT_ONCE: usize = 1_000;
 /// Calls for one page at the most, so that an answer comes in time however much is passed over.
 const CALLS: usize = 20;
 
+/// What passes over other organisations' accesses. It reads the code from the access itself, as DynamoDB filters by no
+/// attribute that is in the index's key.
+const OWN: &str = "#organisation.#code = :own";
+/// What passes over those in other organisations' sensitive care (R52).
+const OWN_OR_NOT_SENSITIVE: &str =
+    "#organisation.#code = :own OR attribute_not_exists(presentation) OR presentation <> :generic";
+
 /// The place of an access within its index, beside the index's own key.
 type Place = [String; 3];
 
@@ -85,6 +92,11 @@ impl Dynamo {
                 .expression_attribute_names("#code", "code")
                 .expression_attribute_values(":own", s(&search.reach.own)),
         };
+        let query = if filter(search) == Some(OWN_OR_NOT_SENSITIVE) {
+            query.expression_attribute_values(":generic", s("generic"))
+        } else {
+            query
+        };
         let found = query.send().await.map_err(failed(STEP))?;
         let next = found.last_evaluated_key.map(|key| [AT, CHILD, ID].map(|name| text(&key, name)));
         let items = found.items.unwrap_or_default().into_iter().map(|item| from_item(item, STEP));
@@ -92,11 +104,14 @@ impl Dynamo {
     }
 }
 
-/// What passes over those that may not be seen; `None` where all of them may. It reads the organisation's code from the access
-/// itself, as DynamoDB filters by no attribute that is in the index's key.
+/// What passes over those that may not be seen ([`AuditSearch::view`]); `None` where all of them may.
 fn filter(search: &AuditSearch) -> Option<&'static str> {
-    let own = matches!(&search.subject, Subject::Organisation(code) if *code == search.reach.own);
-    (!own && !search.reach.national).then_some("#organisation.#code = :own")
+    match &search.subject {
+        Subject::Organisation(code) if *code == search.reach.own => None,
+        Subject::Child(_) if search.reach.national => None,
+        _ if search.reach.national => Some(OWN_OR_NOT_SENSITIVE),
+        _ => Some(OWN),
+    }
 }
 
 fn text(item: &Item, name: &str) -> String {

@@ -1,13 +1,25 @@
-//! A search of who looked at whom: what it asks for, who may ask, and what they may see of it (R51).
+//! A search of who looked at whom: what it asks for, who may ask, and what they may see of it (R51, R52).
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp, civil::Date};
 
-use super::{access::Access, nhs_number::ChildKey, time::sortable};
+use super::{
+    access::Access,
+    caller::{HealthCaller, Requester},
+    nhs_number::ChildKey,
+    policy::{self, Presentation, Refusal},
+    setting::Oversight,
+    standing::HealthStanding,
+    time::sortable,
+};
 
 /// RBAC activity: privacy officer (R51).
 pub const PRIVACY_OFFICER: &str = "R0001";
 /// RBAC activity: Caldicott guardian (R51).
 pub const CALDICOTT_GUARDIAN: &str = "R5105";
+
+/// How long after an access a search finds it for certain: it takes its time before it is written, and DynamoDB's global
+/// indexes show it a little later. Far more than both ever take.
+pub const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
 /// Whose accesses are searched for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +80,37 @@ impl Span {
     }
 }
 
+/// Why a search is refused (R51).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SearchRefusal {
+    /// The organisation may not use the service.
+    #[error(transparent)]
+    Organisation(#[from] Refusal),
+    /// Not an officer.
+    #[error(
+        "only a person who holds R0001 (privacy officer) or R5105 (Caldicott guardian) may search who looked at whom"
+    )]
+    NotAnOfficer,
+    /// Somebody else's.
+    #[error(
+        "an organisation's officers may search the accesses of their own organisation only, unless the directory gives it \
+         national oversight"
+    )]
+    OtherOrganisation,
+}
+
+impl SearchRefusal {
+    /// Its stable code, for logs and the audit trail.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Organisation(why) => why.code(),
+            Self::NotAnOfficer => "not-an-officer",
+            Self::OtherOrganisation => "other-organisation",
+        }
+    }
+}
+
 /// Which accesses whoever asks may see at all (R51).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reach {
@@ -97,11 +140,55 @@ impl AuditSearch {
             Subject::Person(id) => access.requester.id() == id,
             Subject::Organisation(code) => access.organisation.code == *code,
         };
-        meant && self.span.holds(access.at) && self.reach.shows(access)
+        meant && self.span.holds(access.at) && self.view(access).is_some()
+    }
+
+    /// R52: how an access is shown; `None` where it is not. What nobody may learn of a visit to another organisation's sensitive
+    /// care is not to be learnt by asking for that organisation or one of its staff either, so that such an access shows in
+    /// searches for its child alone, under the generic label.
+    #[must_use]
+    pub fn view(&self, access: &Access) -> Option<Presentation> {
+        match (access.presentation, &self.subject) {
+            _ if !self.reach.shows(access) => None,
+            _ if access.organisation.code == self.reach.own => Some(Presentation::Full),
+            (Presentation::Full, _) => Some(Presentation::Full),
+            (Presentation::Generic, Subject::Child(_)) => Some(Presentation::Generic),
+            (Presentation::Generic, _) => None,
+        }
+    }
+
+    /// Up to which moment a search made now finds every access: its end, or some time ago where that has not come yet.
+    #[must_use]
+    pub fn complete_until(&self, now: Timestamp) -> Timestamp {
+        self.span.last.min(now - SETTLED_AFTER)
     }
 }
 
 impl Reach {
+    /// R51: what a caller may see, whose organisation stands so in the directory, on this day in England; of a search for this
+    /// subject, where it is known.
+    ///
+    /// # Errors
+    /// [`SearchRefusal`], which says why nothing.
+    pub fn of(
+        caller: &HealthCaller,
+        standing: &HealthStanding,
+        today: Date,
+        subject: Option<&Subject>,
+    ) -> Result<Self, SearchRefusal> {
+        let setting = policy::member(standing, today)?;
+        let holds = |code: &String| [PRIVACY_OFFICER, CALDICOTT_GUARDIAN].contains(&code.as_str());
+        if !matches!(caller.requester, Requester::Person(_)) || !caller.activities.iter().any(holds) {
+            return Err(SearchRefusal::NotAnOfficer);
+        }
+        let own = caller.organisation.code.clone();
+        let national = setting.oversight == Some(Oversight::National);
+        match subject {
+            Some(Subject::Organisation(code)) if !national && *code != own => Err(SearchRefusal::OtherOrganisation),
+            _ => Ok(Self { own, national }),
+        }
+    }
+
     /// R51: accesses on behalf of one's own organisation; all for whom the directory gives national oversight.
     #[must_use]
     pub fn shows(&self, access: &Access) -> bool {

@@ -27,7 +27,7 @@ use crate::{
         standing::{AuthorityStanding, HealthStanding, Standing},
     },
     ports::{Page, PageRequest, PortError},
-    usecase::{look_up::LookUpError, upload_plans::UploadError},
+    usecase::{look_up::LookUpError, search_audit::SearchAuditError, upload_plans::UploadError},
     wire::fhir::{self, Kind, Outcome},
 };
 
@@ -74,6 +74,7 @@ pub struct Answer {
     status: u16,
     media_type: &'static str,
     body: Vec<u8>,
+    headers: Vec<(&'static str, String)>,
     event: &'static str,
     fields: Map<String, Value>,
     level: Level,
@@ -83,7 +84,7 @@ impl Answer {
     /// An answer of a media type, logged under an event code.
     #[must_use]
     pub fn new(status: u16, media_type: &'static str, body: Vec<u8>, event: &'static str) -> Self {
-        Self { status, media_type, body, event, fields: Map::new(), level: Level::Info }
+        Self { status, media_type, body, headers: Vec::new(), event, fields: Map::new(), level: Level::Info }
     }
 
     /// A FHIR resource.
@@ -127,6 +128,13 @@ impl Answer {
     #[must_use]
     pub fn status(self, status: u16) -> Self {
         Self { status, level: Level::Warn, ..self }
+    }
+
+    /// Adds a header, its name in lower case. A value that cannot be one is left out.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
+        self
     }
 
     /// Adds a field to the log line. No identifier of a child (R31).
@@ -207,7 +215,7 @@ fn begin(event: Event, request: &ProxyEvent, context: &Context, echoed: &Echoed)
 }
 
 fn finish(event: Event, answer: Answer, echoed: &Echoed) -> ApiGatewayProxyResponse {
-    let Answer { status, media_type, body, event: code, fields, level } = answer;
+    let Answer { status, media_type, body, headers: more, event: code, fields, level } = answer;
     let event = event.with_all(fields).with("status", status).level(level);
     event.metric("Answers", "Count", 1).metric("Failures", "Count", u8::from(status >= 500)).emit(code);
     let mut headers = HeaderMap::new();
@@ -215,6 +223,9 @@ fn finish(event: Event, answer: Answer, echoed: &Echoed) -> ApiGatewayProxyRespo
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if matches!(status, 408 | 429 | 503) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+    }
+    for (name, value) in more {
+        HeaderValue::try_from(value).into_iter().for_each(|value| drop(headers.insert(name, value)));
     }
     for (name, value) in &echoed.0 {
         headers.insert(*name, value.clone());
@@ -413,6 +424,17 @@ impl From<LookUpError> for Answer {
         match error {
             LookUpError::Refused { why, access } => refused_by_policy(why).with("accessId", access.to_string()),
             LookUpError::Port(error) => error.into(),
+        }
+    }
+}
+
+impl From<SearchAuditError> for Answer {
+    fn from(error: SearchAuditError) -> Self {
+        match error {
+            SearchAuditError::Refused(why) => {
+                refuse(Kind::Forbidden, &why.to_string(), "audit.refused").with("reason", why.code())
+            }
+            SearchAuditError::Port(error) => error.into(),
         }
     }
 }

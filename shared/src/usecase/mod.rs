@@ -3,6 +3,7 @@
 pub mod deliver;
 pub mod look_up;
 pub mod relay;
+pub mod search_audit;
 #[cfg(test)]
 mod tests;
 pub mod upload_plans;

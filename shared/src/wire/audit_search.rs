@@ -1,12 +1,19 @@
 //! Searches of accesses for an audit: from a form or JSON to what is asked; from what was found to JSON or CSV.
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use super::search::parse_form;
+use super::{csv_export::CsvExport, search::parse_form, strict};
 use crate::domain::{
+    access::Access,
     audit_search::Span,
+    caller::{JobRole, Organisation, Requester},
     nhs_number::{ChildKey, NhsNumber, NhsNumberError},
+    notification::{GENERIC_PERSON, GENERIC_PLACE},
+    policy::Presentation,
+    setting::{CareKind, is_ods_code},
+    time::sortable,
 };
 
 /// The media type of a posted form.
@@ -68,7 +75,7 @@ pub enum AskError {
     #[error("person is the SDS user id of a person or the ASID of a device: 1 to 64 letters, digits and hyphens")]
     Person,
     /// Not a code.
-    #[error("organisation is an ODS code: 1 to 16 letters and digits")]
+    #[error("organisation is an ODS code: 3 to 10 letters and digits")]
     Organisation,
     /// Not a moment.
     #[error("from and to are moments with their zone, such as 2026-11-22T08:30:00Z")]
@@ -119,7 +126,8 @@ pub fn read(media_type: Option<&str>, body: &[u8]) -> Result<Asked, AskError> {
         return Err(AskError::Unreadable);
     }
     if media_type.eq_ignore_ascii_case(JSON) {
-        understood(serde_json::from_slice(body).map_err(|_| AskError::Unreadable)?)
+        let sent = strict::value(body).ok().filter(serde_json::Value::is_object).ok_or(AskError::Unreadable)?;
+        understood(serde_json::from_value(sent).map_err(|_| AskError::Unreadable)?)
     } else if media_type.eq_ignore_ascii_case(FORM) {
         understood(form(body)?)
     } else {
@@ -153,9 +161,10 @@ fn form(body: &[u8]) -> Result<Sent, AskError> {
 fn understood(sent: Sent) -> Result<Asked, AskError> {
     let wanted = match (sent.child, sent.person, sent.organisation) {
         (Some(child), None, None) => child_of(&child)?,
-        (None, Some(person), None) => Wanted::Person(code(person, 64, b"-").ok_or(AskError::Person)?),
-        (None, None, Some(code_)) => {
-            Wanted::Organisation(code(code_, 16, b"").ok_or(AskError::Organisation)?.to_ascii_uppercase())
+        (None, Some(person), None) => Wanted::Person(Some(person).filter(|id| is_id(id)).ok_or(AskError::Person)?),
+        (None, None, Some(code)) => {
+            let code = Some(code.to_ascii_uppercase()).filter(|code| is_ods_code(code));
+            Wanted::Organisation(code.ok_or(AskError::Organisation)?)
         }
         _ => return Err(AskError::NotOne),
     };
@@ -177,13 +186,174 @@ fn child_of(text: &str) -> Result<Wanted, AskError> {
     }
 }
 
-fn code(text: String, longest: usize, more: &[u8]) -> Option<String> {
-    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || more.contains(&b));
-    (plain && (1..=longest).contains(&text.len())).then_some(text)
+fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 fn moment(name: &'static str, text: Option<String>) -> Result<Option<Timestamp>, AskError> {
     text.map(|text| text.parse().map_err(|_| AskError::Moment(name))).transpose()
+}
+
+/// Who looked, as an officer reads it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Viewer<'a> {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_role: Option<&'a JobRole>,
+}
+
+/// On whose behalf.
+#[derive(Debug, Serialize)]
+struct Place<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    name: &'a str,
+}
+
+/// An access, as an officer reads it. A child is known by its key: who has the number can search by it, and who has not learns
+/// none.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row<'a> {
+    id: Uuid,
+    at: String,
+    child: &'a str,
+    search: &'static str,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<&'a str>,
+    unscheduled: bool,
+    plans: &'a [String],
+    notified: Vec<&'a str>,
+    viewer: Viewer<'a>,
+    organisation: Place<'a>,
+    care: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<Uuid>,
+}
+
+impl<'a> Row<'a> {
+    /// Of an access, shown so. R52: generically shown it tells nothing of who looked and where, but the region.
+    #[must_use]
+    pub fn new(access: &'a Access, presentation: Presentation) -> Self {
+        let full = presentation == Presentation::Full;
+        let outcome = match (&access.refused, access.disclosed.is_empty()) {
+            (Some(_), _) => "refused",
+            (None, true) => "nothing-held",
+            (None, false) => "disclosed",
+        };
+        Self {
+            id: access.id,
+            at: sortable(access.at),
+            child: access.child.as_str(),
+            search: access.interaction.name(),
+            outcome,
+            // Some reasons are given in one kind of care only.
+            refused: access.refused.as_deref().filter(|_| full),
+            unscheduled: access.unscheduled,
+            plans: &access.disclosed,
+            notified: access.owed.iter().map(|owed| owed.authority.as_str()).collect(),
+            viewer: if full { viewer(&access.requester) } else { GENERIC_VIEWER },
+            organisation: if full { place(&access.organisation) } else { Place { code: None, name: GENERIC_PLACE } },
+            care: access.care.iter().filter(|_| full).map(|kind| CareKind::code(*kind)).collect(),
+            region: access.region.as_deref(),
+            trace_id: full.then_some(access.trace_id),
+        }
+    }
+
+    /// The row's cells, in the order of [`COLUMNS`].
+    fn cells(&self) -> [String; 18] {
+        let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+        let (viewer, organisation) = (&self.viewer, &self.organisation);
+        [
+            self.at.clone(),
+            self.outcome.to_owned(),
+            text(self.refused),
+            self.search.to_owned(),
+            if self.unscheduled { "unscheduled" } else { "scheduled" }.to_owned(),
+            self.child.to_owned(),
+            viewer.kind.to_owned(),
+            text(viewer.id),
+            viewer.name.to_owned(),
+            text(viewer.job_role.map(|role| role.code.as_str())),
+            text(viewer.job_role.map(|role| role.display.as_str())),
+            text(organisation.code),
+            organisation.name.to_owned(),
+            self.care.join(" "),
+            text(self.region),
+            self.plans.join(" "),
+            self.notified.join(" "),
+            self.id.to_string(),
+        ]
+    }
+}
+
+const GENERIC_VIEWER: Viewer<'_> = Viewer { kind: "withheld", id: None, name: GENERIC_PERSON, job_role: None };
+
+fn viewer(requester: &Requester) -> Viewer<'_> {
+    let (kind, job_role) = match requester {
+        Requester::Person(person) => ("person", Some(&person.job_role)),
+        Requester::Device(_) => ("device", None),
+    };
+    Viewer { kind, id: Some(requester.id()), name: requester.name(), job_role }
+}
+
+fn place(organisation: &Organisation) -> Place<'_> {
+    Place { code: Some(&organisation.code), name: &organisation.name }
+}
+
+/// A page of a search, as JSON has it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed<'a> {
+    /// The accesses, newest first.
+    pub items: Vec<Row<'a>>,
+    /// Where the rest begins; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Accesses before this moment are all found; later ones may still be on their way.
+    pub complete_until: String,
+}
+
+/// The columns of the CSV.
+pub const COLUMNS: [&str; 18] = [
+    "at",
+    "outcome",
+    "refused",
+    "search",
+    "care_type",
+    "child",
+    "viewer",
+    "viewer_id",
+    "viewer_name",
+    "job_role_code",
+    "job_role",
+    "organisation_code",
+    "organisation",
+    "care",
+    "region",
+    "plans",
+    "notified",
+    "access_id",
+];
+
+/// Rows as CSV; with the heading only where they are the first, so that pages put together are one file.
+#[must_use]
+pub fn csv(rows: &[Row<'_>], first: bool) -> Vec<u8> {
+    let mut export = CsvExport::default();
+    if first {
+        export.row(COLUMNS);
+    }
+    for row in rows {
+        export.row(row.cells().iter().map(String::as_str));
+    }
+    export.into_bytes()
 }
 
 #[cfg(test)]
@@ -191,7 +361,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::nhs_number::ChildKeySecret;
+    use crate::domain::{
+        access::{Interaction, Owed},
+        authority::AuthorityCode,
+        caller::{Device, Person, SafeguardingLead},
+        nhs_number::ChildKeySecret,
+    };
 
     fn json(body: &str) -> Result<Asked, AskError> {
         read(Some(JSON), body.as_bytes())
@@ -231,6 +406,7 @@ mod tests {
             ("", AskError::Unreadable),
             ("{}", AskError::NotOne),
             ("[]", AskError::Unreadable),
+            ("[null, \"5\", null, null, null, null, null]", AskError::Unreadable),
             ("{\"person\": \"5\", \"organisation\": \"ZX1\"}", AskError::NotOne),
             ("{\"person\": \"5\", \"person\": \"6\"}", AskError::Unreadable),
             ("{\"person\": 5}", AskError::Unreadable),
@@ -275,7 +451,96 @@ mod tests {
         }
     }
 
+    /// An access of which every word occurs nowhere else.
+    fn access(words: &[String; 8], device: bool, refused: bool) -> Access {
+        let [a, b, c, d, e, f, g, h] = words.clone();
+        let requester = if device {
+            let lead = Some(SafeguardingLead { name: c, phone: d });
+            Requester::Device(Device { asid: a, responsible: b, location: Some(e), safeguarding_lead: lead })
+        } else {
+            Requester::Person(Person { user: a, role_profile: b, name: c, job_role: JobRole { code: d, display: e } })
+        };
+        let number = NhsNumber::parse("9990000018").expect("valid");
+        Access {
+            child: ChildKeySecret::new(&[1; 32]).expect("long enough").key_of(&number),
+            id: Uuid::from_u128(1),
+            at: "2026-11-22T12:00:00.250Z".parse().expect("valid"),
+            requester,
+            organisation: Organisation { code: f, name: g },
+            interaction: Interaction::CareTeam,
+            unscheduled: true,
+            disclosed: vec!["CPP#E06000001".into()],
+            owed: vec![Owed { authority: AuthorityCode::parse("E06000001").expect("valid"), local_ids: vec![h] }],
+            nhs_number: Some(number),
+            trace_id: Uuid::from_u128(0x7777),
+            care: vec![CareKind::SexualHealth],
+            region: Some("North East".into()),
+            presentation: Presentation::Generic,
+            refused: refused.then(|| "no-consent".into()),
+        }
+    }
+
+    fn words() -> [String; 8] {
+        ["5550", "profile", "Alex Example", "R8001", "Nurse", "ZX001", "Sample Hospital", "C-1"].map(str::to_owned)
+    }
+
+    #[test]
+    fn what_an_officer_reads() {
+        let access = access(&words(), false, false);
+        let row = serde_json::to_value(Row::new(&access, Presentation::Full)).expect("JSON");
+        let expected = serde_json::json!({
+            "id": "00000000-0000-0000-0000-000000000001", "at": "2026-11-22T12:00:00.250Z", "child": access.child,
+            "search": "CareTeam", "outcome": "disclosed", "unscheduled": true, "plans": ["CPP#E06000001"],
+            "notified": ["E06000001"], "organisation": {"code": "ZX001", "name": "Sample Hospital"},
+            "viewer": {"kind": "person", "id": "5550", "name": "Alex Example",
+                "jobRole": {"code": "R8001", "display": "Nurse"}},
+            "care": ["sexual-health"], "region": "North East", "traceId": "00000000-0000-0000-0000-000000007777"
+        });
+        assert_eq!(row, expected);
+        let refused = Access { disclosed: vec![], refused: Some("no-consent".into()), ..access.clone() };
+        let row = serde_json::to_value(Row::new(&refused, Presentation::Full)).expect("JSON");
+        assert_eq!((&row["outcome"], &row["refused"]), (&"refused".into(), &"no-consent".into()));
+        let nothing = Access { disclosed: vec![], ..access.clone() };
+        let row = serde_json::to_value(Row::new(&nothing, Presentation::Full)).expect("JSON");
+        assert_eq!((&row["outcome"], row.get("refused")), (&"nothing-held".into(), None));
+
+        let rows = [Row::new(&access, Presentation::Full)];
+        let table = String::from_utf8(csv(&rows, true)).expect("UTF-8");
+        let expected = format!(
+            "\"2026-11-22T12:00:00.250Z\",\"disclosed\",\"\",\"CareTeam\",\"unscheduled\",\"{}\",\"person\",\"5550\",\
+             \"Alex Example\",\"R8001\",\"Nurse\",\"ZX001\",\"Sample Hospital\",\"sexual-health\",\"North East\",\
+             \"CPP#E06000001\",\"E06000001\",\"00000000-0000-0000-0000-000000000001\"\r\n",
+            access.child.as_str(),
+        );
+        assert_eq!(table.split_once("\r\n").map(|(_, rest)| rest), Some(expected.as_str()));
+        assert_eq!(csv(&rows, false), expected.into_bytes(), "a later page has no heading");
+    }
+
     proptest! {
+        #[test]
+        fn r52_a_generic_label_tells_nothing_of_who_and_where(
+            seeds in proptest::array::uniform8("[A-Za-z0-9=+@ ]{0,12}"), device in any::<bool>(), refused in any::<bool>(),
+        ) {
+            // Marked, so that none is part of anything else.
+            let mut n = 0;
+            let words = seeds.map(|seed| { n += 1; format!("{seed}~{n}~") });
+            let access = access(&words, device, refused);
+            let label = |presentation| {
+                let rows = [Row::new(&access, presentation)];
+                let json = serde_json::to_string(&rows).expect("JSON");
+                json + &String::from_utf8(csv(&rows, true)).expect("UTF-8")
+            };
+            let generic = label(Presentation::Generic);
+            for word in words.iter().map(String::as_str).chain(["sexual", "no-consent", "7777", "9990000018"]) {
+                prop_assert!(!generic.contains(word), "{} in {}", word, generic);
+            }
+            prop_assert!(generic.contains("North East") && generic.contains(GENERIC_PLACE), "{}", generic);
+            // Told in full, an officer sees whom to ask, but never the child's number or case.
+            let full = label(Presentation::Full);
+            prop_assert!(full.contains("~1~") && full.contains("~6~"), "{}", full);
+            prop_assert!(!full.contains("9990000018") && !full.contains("~8~"), "{}", full);
+        }
+
         #[test]
         fn no_bytes_do_harm(body in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _refused_or_read = (read(Some(JSON), &body), read(Some(FORM), &body));

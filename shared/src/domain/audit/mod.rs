@@ -37,6 +37,8 @@ pub mod kind {
     pub const REPLAY: &str = "dead-letter-replay";
     /// The log of accesses was searched.
     pub const AUDIT_SEARCH: &str = "audit-search";
+    /// A search of the log of accesses was refused; nothing was shown.
+    pub const AUDIT_SEARCH_REFUSED: &str = "audit-search-refused";
     /// Something unusual was noticed.
     pub const FINDING: &str = "finding";
     /// An operator changed somebody's budget.
