@@ -259,7 +259,7 @@ def dead_letter(system: System, council: Council, child: str, nurse: str) -> Non
     narrator.say("The mistake is found. The operator opens the authority again and sends the notification on its way.")
     narrator.command(f"cpis directory open authority {council.code}")
     narrator.output(reopened)
-    narrator.output(system.cpis("dlq", "replay"))
+    narrator.output(system.cpis("dlq", "replay", "--because", "the council is open again"))
     with narrator.step("Waiting for the replayed notification") as step:
         arrived = wait_for("the replayed notification", DELIVERY_LIMIT, lambda: arrivals(system, council, [trace]))
         step.label = "It arrived, once"

@@ -13,7 +13,19 @@ use std::{
 /// It is not there, or does not build.
 #[must_use]
 pub fn function(name: &str) -> PathBuf {
-    let package = format!("cpis-{name}");
+    binary(format!("cpis-{name}"))
+}
+
+/// The operator's command `cpis`, found in the same way.
+///
+/// # Panics
+/// As [`function`].
+#[must_use]
+pub fn cpis() -> PathBuf {
+    binary("cpis".to_owned())
+}
+
+fn binary(package: String) -> PathBuf {
     let Some(directory) = std::env::var_os("CPIS_BINARIES") else { return build(package) };
     let binary = workspace().join(directory).join(&package);
     assert!(binary.is_file(), "{} is missing: run `cargo build --release`", binary.display());

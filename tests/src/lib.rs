@@ -5,6 +5,7 @@ pub mod binaries;
 pub mod canary;
 pub mod dynamo;
 pub mod events;
+pub mod operator;
 pub mod proxy;
 pub mod runtime_api;
 pub mod sqs;

@@ -14,7 +14,7 @@ use std::{
     collections::HashMap,
     io,
     path::Path,
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -108,6 +108,12 @@ pub struct Killer {
 }
 
 impl Killer {
+    /// Returns once the process has ended by itself, and its output is read.
+    pub async fn ended(&self) {
+        let mut exited = self.exited.clone();
+        let _ = exited.wait_for(|ended| *ended).await;
+    }
+
     /// Kills the process and returns once it is gone.
     pub async fn kill(&self) {
         let _ = self.order.send(());
@@ -164,7 +170,10 @@ impl Function {
         let pid = child.id().ok_or_else(|| io::Error::other("the function ended at once"))?;
         let output = Arc::new(Mutex::new(Vec::new()));
         let readers = [capture(child.stdout.take(), &output), capture(child.stderr.take(), &output)];
-        let killer = watch_child(child, shared, readers);
+        let killer = watch_child(child, readers, move |_| {
+            let waiting: Vec<String> = lock(&shared.waiting).keys().cloned().collect();
+            waiting.iter().for_each(|id| shared.settle(id, Outcome::Died));
+        });
         let mut exited = killer.exited.clone();
         let started = tokio::time::timeout(START_LIMIT, async {
             tokio::select! {
@@ -227,12 +236,7 @@ impl Function {
     /// # Errors
     /// The process is gone.
     pub fn peak_memory(&self) -> io::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<u64>().ok())
-            .map(|kib| kib * 1024)
-            .ok_or_else(|| io::Error::other("no VmHWM: the process has ended"))
+        peak_memory(self.pid)
     }
 
     /// Everything written to stdout and stderr so far.
@@ -253,6 +257,16 @@ impl Drop for Function {
         let _ = self.killer.order.send(());
         self.server.abort();
     }
+}
+
+/// Largest resident size of a process so far (`VmHWM`), in bytes.
+pub(crate) fn peak_memory(pid: u32) -> io::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<u64>().ok())
+        .map(|kib| kib * 1024)
+        .ok_or_else(|| io::Error::other("no VmHWM: the process has ended"))
 }
 
 fn lambda_environment(address: &str) -> Vec<(&'static str, String)> {
@@ -279,7 +293,10 @@ fn lambda_environment(address: &str) -> Vec<(&'static str, String)> {
     env
 }
 
-fn capture(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, into: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+pub(crate) fn capture(
+    pipe: Option<impl AsyncRead + Unpin + Send + 'static>,
+    into: &Arc<Mutex<Vec<u8>>>,
+) -> JoinHandle<()> {
     let into = Arc::clone(into);
     tokio::spawn(async move {
         let Some(mut pipe) = pipe else { return };
@@ -291,7 +308,11 @@ fn capture(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, into: &Arc<Mut
 }
 
 /// Watches the child: kills it when told, and once it has ended and its output is read tells all who wait for it.
-fn watch_child(mut child: Child, shared: Arc<Shared>, readers: [JoinHandle<()>; 2]) -> Killer {
+pub(crate) fn watch_child(
+    mut child: Child,
+    readers: [JoinHandle<()>; 2],
+    on_end: impl FnOnce(Option<ExitStatus>) + Send + 'static,
+) -> Killer {
     let (order, mut orders) = mpsc::unbounded_channel();
     let (ended, exited) = watch::channel(false);
     tokio::spawn(async move {
@@ -305,10 +326,7 @@ fn watch_child(mut child: Child, shared: Arc<Shared>, readers: [JoinHandle<()>; 
         for reader in readers {
             let _ = reader.await;
         }
-        let waiting: Vec<String> = lock(&shared.waiting).keys().cloned().collect();
-        for id in waiting {
-            shared.settle(&id, Outcome::Died);
-        }
+        on_end(child.wait().await.ok());
         ended.send_replace(true);
     });
     Killer { order, exited }

@@ -11,7 +11,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -37,16 +37,25 @@ pub struct Message {
     pub receives: u32,
     /// Handle of its latest receipt.
     pub receipt: String,
+    /// `AWSTraceHeader`.
+    pub trace: Option<String>,
+    /// `MessageGroupId`.
+    pub group: Option<String>,
     sent_ms: u64,
     first_received_ms: u64,
     visible_ms: u64,
 }
 
+#[derive(Default)]
 struct Queue {
     visibility_ms: u64,
     redrive: Option<(String, u32)>,
     next: u64,
     messages: BTreeMap<u64, Message>,
+    /// Places of the messages that can be received.
+    visible: BTreeSet<u64>,
+    /// When each of the others can be, and its place.
+    hidden: BTreeSet<(u64, u64)>,
     sent: usize,
 }
 
@@ -54,6 +63,8 @@ struct Queue {
 struct Store {
     now_ms: u64,
     queues: BTreeMap<String, Queue>,
+    /// Move tasks so far: queue, status and messages moved.
+    moves: Vec<(String, &'static str, usize)>,
 }
 
 /// What the service answers a call that it refuses: error type and message.
@@ -76,10 +87,10 @@ impl Sqs {
     pub async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap_or_else(|e| panic!("bind: {e}"));
         let url = listener.local_addr().map_or_else(|e| panic!("address: {e}"), |a| format!("http://{a}"));
-        let queue = |redrive| Queue { visibility_ms: 180_000, redrive, next: 0, messages: BTreeMap::new(), sent: 0 };
+        let queue = |redrive| Queue { visibility_ms: 180_000, redrive, ..Queue::default() };
         let queues = [("asn", Some(("asn-dlq".to_owned(), 5))), ("asn-dlq", None)]
             .map(|(name, redrive)| (name.to_owned(), queue(redrive)));
-        let store = Arc::new(Mutex::new(Store { now_ms: START_MS, queues: queues.into() }));
+        let store = Arc::new(Mutex::new(Store { now_ms: START_MS, queues: queues.into(), moves: vec![] }));
         let routes =
             Router::new().fallback(handle).layer(DefaultBodyLimit::max(2 << 20)).with_state(Arc::clone(&store));
         Self { url, store, server: tokio::spawn(serve_on(listener, routes)) }
@@ -170,11 +181,13 @@ impl Store {
             attributes,
             receives: 0,
             receipt: String::new(),
+            trace: entry["MessageSystemAttributes"]["AWSTraceHeader"]["StringValue"].as_str().map(str::to_owned),
+            group: entry["MessageGroupId"].as_str().map(str::to_owned),
             sent_ms: now,
             first_received_ms: now,
             visible_ms: now + delay,
         };
-        self.queue(name)?.push(message);
+        self.queue(name)?.push(message, now);
         Ok(answer)
     }
 
@@ -182,51 +195,55 @@ impl Store {
         let now = self.now_ms;
         let queue = self.queue(name)?;
         let hidden_until = now + visibility.map_or(queue.visibility_ms, |seconds| seconds * 1000);
-        let visible: Vec<u64> =
-            queue.messages.iter().filter(|(_, m)| m.visible_ms <= now).map(|(at, _)| *at).take(most).collect();
+        queue.tick(now);
+        let visible: Vec<u64> = queue.visible.iter().copied().take(most).collect();
         let mut received = Vec::new();
         let mut dead = Vec::new();
         for at in visible {
             let Some(message) = queue.messages.get_mut(&at) else { continue };
             if queue.redrive.as_ref().is_some_and(|(_, most)| message.receives >= *most) {
-                dead.extend(queue.messages.remove(&at));
+                dead.extend(queue.remove(at));
                 continue;
             }
             if message.receives == 0 {
                 message.first_received_ms = now;
             }
             message.receives += 1;
-            message.visible_ms = hidden_until;
             message.receipt = format!("{at}#{}", Uuid::new_v4());
             received.push(message.clone());
+            queue.hide(at, hidden_until, now);
         }
         if let Some((dlq, _)) = queue.redrive.clone() {
             let dlq = self.queue(&dlq)?;
-            dead.into_iter().for_each(|message| dlq.push(message));
+            // It can be seen there at once.
+            dead.into_iter().for_each(|message| dlq.push(Message { visible_ms: now, ..message }, now));
         }
         Ok(received)
     }
 
     fn delete(&mut self, name: &str, receipt: &str) -> Result<(), Refusal> {
         let at = position(receipt)?;
-        self.queue(name)?.messages.remove(&at);
+        self.queue(name)?.remove(at);
         Ok(())
     }
 
     fn change_visibility(&mut self, name: &str, entry: &Value) -> Result<(), Refusal> {
         let at = position(entry["ReceiptHandle"].as_str().unwrap_or_default())?;
-        let visible = self.now_ms + entry["VisibilityTimeout"].as_u64().unwrap_or(0) * 1000;
-        match self.queue(name)?.messages.get_mut(&at) {
-            Some(message) => message.visible_ms = visible,
-            None => return Err(("MessageNotInflight", "no such message".to_owned())),
+        let now = self.now_ms;
+        let visible = now + entry["VisibilityTimeout"].as_u64().unwrap_or(0) * 1000;
+        let queue = self.queue(name)?;
+        if !queue.messages.contains_key(&at) {
+            return Err(("MessageNotInflight", "no such message".to_owned()));
         }
+        queue.hide(at, visible, now);
         Ok(())
     }
 
     fn attributes(&mut self, name: &str) -> Result<Value, Refusal> {
         let now = self.now_ms;
         let queue = self.queue(name)?;
-        let visible = queue.messages.values().filter(|m| m.visible_ms <= now).count();
+        queue.tick(now);
+        let visible = queue.visible.len();
         Ok(json!({"Attributes": {
             "QueueArn": arn(name),
             "ApproximateNumberOfMessages": visible.to_string(),
@@ -248,7 +265,7 @@ impl Store {
         if entries.len() > BATCH {
             return Err(("TooManyEntriesInBatchRequest", format!("{} entries", entries.len())));
         }
-        let bytes: usize = entries.iter().map(|e| e["MessageBody"].as_str().map_or(0, str::len)).sum();
+        let bytes: usize = entries.iter().map(bytes).sum();
         if bytes > MOST_BYTES {
             return Err(("BatchRequestTooLong", format!("{bytes} bytes")));
         }
@@ -265,6 +282,33 @@ impl Store {
             }
         }
         Ok(json!({"Successful": successful, "Failed": failed}))
+    }
+
+    /// Moves all that can be seen at once, each under a new id, as a task of AWS does in its time.
+    fn start_move(&mut self, request: &Value) -> Result<Value, Refusal> {
+        let name = |arn: &Value| arn.as_str().and_then(|arn| arn.rsplit(':').next()).unwrap_or_default().to_owned();
+        let (from, to) = (name(&request["SourceArn"]), name(&request["DestinationArn"]));
+        let now = self.now_ms;
+        let source = self.queue(&from)?;
+        source.tick(now);
+        let places: Vec<u64> = source.visible.iter().copied().collect();
+        let moved: Vec<Message> = places.into_iter().filter_map(|at| source.remove(at)).collect();
+        let count = moved.len();
+        let queue = self.queue(&to)?;
+        for message in moved {
+            queue.push(Message { id: Uuid::new_v4().to_string(), receives: 0, sent_ms: now, ..message }, now);
+        }
+        self.moves.push((from, "COMPLETED", count));
+        Ok(json!({"TaskHandle": (self.moves.len() - 1).to_string()}))
+    }
+
+    fn list_moves(&self, request: &Value) -> Result<Value, Refusal> {
+        let source = request["SourceArn"].as_str().unwrap_or_default();
+        let of_source = self.moves.iter().rev().filter(|(queue, ..)| arn(queue) == source);
+        let results: Vec<_> = of_source
+            .map(|(_, status, count)| json!({"Status": status, "ApproximateNumberOfMessagesMoved": count, "SourceArn": source}))
+            .collect();
+        Ok(json!({"Results": results}))
     }
 
     fn act(&mut self, operation: &str, request: &Value) -> Result<Value, Refusal> {
@@ -290,6 +334,8 @@ impl Store {
                 self.batch(request, |store, entry| store.change_visibility(name, entry).map(|()| json!({})))
             }
             "GetQueueAttributes" => self.attributes(name),
+            "StartMessageMoveTask" => self.start_move(request),
+            "ListMessageMoveTasks" => self.list_moves(request),
             "GetQueueUrl" => Ok(json!({"QueueUrl": request["QueueName"]})),
             other => Err(("UnsupportedOperation", format!("no operation {other}"))),
         }
@@ -297,10 +343,40 @@ impl Store {
 }
 
 impl Queue {
-    fn push(&mut self, message: Message) {
-        self.messages.insert(self.next, message);
+    fn push(&mut self, message: Message, now: u64) {
+        let (at, visible) = (self.next, message.visible_ms);
+        self.messages.insert(at, message);
+        self.hide(at, visible, now);
         self.next += 1;
         self.sent += 1;
+    }
+
+    /// Hides a message until then.
+    fn hide(&mut self, at: u64, until: u64, now: u64) {
+        let Some(message) = self.messages.get_mut(&at) else { return };
+        self.visible.remove(&at);
+        self.hidden.remove(&(message.visible_ms, at));
+        message.visible_ms = until;
+        if until <= now {
+            self.visible.insert(at);
+        } else {
+            self.hidden.insert((until, at));
+        }
+    }
+
+    /// Lets those be seen whose time has come.
+    fn tick(&mut self, now: u64) {
+        while let Some((until, at)) = self.hidden.first().copied().filter(|(until, _)| *until <= now) {
+            self.hidden.remove(&(until, at));
+            self.visible.insert(at);
+        }
+    }
+
+    fn remove(&mut self, at: u64) -> Option<Message> {
+        let message = self.messages.remove(&at)?;
+        self.visible.remove(&at);
+        self.hidden.remove(&(message.visible_ms, at));
+        Some(message)
     }
 }
 
@@ -322,12 +398,18 @@ impl Message {
     }
 
     fn system_attributes(&self) -> Value {
-        json!({
+        let mut attributes = json!({
             "ApproximateReceiveCount": self.receives.to_string(),
             "SentTimestamp": self.sent_ms.to_string(),
             "ApproximateFirstReceiveTimestamp": self.first_received_ms.to_string(),
             "SenderId": "AIDATEST",
-        })
+        });
+        for (name, value) in [("AWSTraceHeader", &self.trace), ("MessageGroupId", &self.group)] {
+            if let Some(value) = value {
+                attributes[name] = value.as_str().into();
+            }
+        }
+        attributes
     }
 
     /// The message as a record of the event that Lambda makes of it.
@@ -359,6 +441,16 @@ impl Message {
             "awsRegion": "eu-west-2",
         })
     }
+}
+
+/// Bytes of an entry of a batch as SQS counts them.
+fn bytes(entry: &Value) -> usize {
+    let text = |value: &Value| value.as_str().map_or(0, str::len);
+    let attributes = entry["MessageAttributes"].as_object().into_iter().flatten();
+    let attributes = attributes.map(|(name, value)| {
+        name.len() + text(&value["DataType"]) + text(&value["StringValue"]) + text(&value["BinaryValue"])
+    });
+    text(&entry["MessageBody"]) + attributes.sum::<usize>()
 }
 
 fn arn(queue: &str) -> String {

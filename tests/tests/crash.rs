@@ -1,6 +1,9 @@
 //! Functions are killed (kill -9) at every call that they make, before it takes effect and after, and then the caller tries
 //! again, as clients, Lambda and SQS do. Whatever the moment, the end is that of a run that nothing disturbed.
 
+#[path = "crash/dead_letters.rs"]
+mod dead_letters;
+
 use cpis_tests::{
     events,
     proxy::{Fault, Plan, When},

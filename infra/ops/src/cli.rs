@@ -112,8 +112,15 @@ mod tests {
             "generate --register --children 2000 --out dir",
             "status --json",
             "dlq list",
+            "dlq list --reason redriven --kind access --older-than 1h --newer-than 3d --each --json",
+            "dlq show 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f",
+            "dlq show 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f --reveal --because asked --by sam",
             "dlq replay --reason authority-closed --authority E06000001 --authority E06000002 --limit 5 --dry-run",
-            "dlq replay --id 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f",
+            "dlq replay --id 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f --because mended --by sam --rate 5 --stop-after 3",
+            "dlq replay --in-aws --rate 500 --because mended",
+            "dlq discard --all --because mended",
+            "dlq archive --older-than 10d --to file --because mended",
+            "dlq restore file --limit 3 --because mended",
         ] {
             let parsed = Cli::try_parse_from(["cpis"].into_iter().chain(line.split_whitespace()));
             assert!(parsed.is_ok(), "{line}: {}", parsed.err().map(|e| e.to_string()).unwrap_or_default());
@@ -137,6 +144,13 @@ mod tests {
             ("generate --register --children 10", ErrorKind::MissingRequiredArgument),
             ("directory close region London", ErrorKind::InvalidValue),
             ("dlq replay --id 42", ErrorKind::ValueValidation),
+            ("dlq replay --older-than 3w", ErrorKind::ValueValidation),
+            ("dlq replay --because 999-000-0018", ErrorKind::ValueValidation),
+            ("dlq replay --rate 0", ErrorKind::ValueValidation),
+            ("dlq replay --in-aws --limit 3 --because mended", ErrorKind::ArgumentConflict),
+            ("dlq replay --in-aws --dry-run", ErrorKind::ArgumentConflict),
+            ("dlq show 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f --reveal", ErrorKind::MissingRequiredArgument),
+            ("dlq archive --all --because mended", ErrorKind::MissingRequiredArgument),
             ("dlq", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
         ] {
             let parsed = Cli::try_parse_from(["cpis"].into_iter().chain(line.split_whitespace()));

@@ -1,28 +1,47 @@
 //! `cpis dlq`: notifications that could not be delivered.
 
+mod archive;
+mod filter;
+mod in_aws;
 mod letter;
+mod progress;
 mod replay;
+mod report;
+mod restore;
+mod returned;
+mod run;
+mod show;
+mod tally;
+mod trail;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::path::PathBuf;
 
-use aws_sdk_sqs::{Client, types::QueueAttributeName};
+use aws_sdk_sqs::Client;
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use cpis::ports::AuditLog;
 use jiff::Timestamp;
-use serde::Serialize;
 
 use crate::{
     cli::help,
-    failure::{Outcome, Result, on_aws},
+    failure::{Failure, Outcome, Result},
+    operator::Operator,
     output,
-    stack::StackArgs,
-    sweep::Sweep,
+    stack::{Stack, StackArgs},
+    sweep::unseen_note,
 };
+use archive::Archive;
+use filter::Filter;
 use letter::Letter;
-use replay::ReplayArgs;
+use replay::Replay;
+use report::Report;
+use restore::Restore;
+use run::{Dead, Run, Selection, Work};
+use show::ShowArgs;
+pub(crate) use tally::{DeadLetters, table};
+use trail::{ARCHIVE, DISCARD, Deed, REPLAY, RESTORE, Trail};
 
-/// For how long a listing holds messages out of sight.
-const LIST_HOLD: Duration = Duration::from_secs(30);
+/// The most letters a second that can be asked for: more than there are queues for.
+const MOST_RATE: i64 = 100_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct DlqArgs {
@@ -34,205 +53,278 @@ pub(crate) struct DlqArgs {
 
 #[derive(Debug, Subcommand)]
 enum DlqCommand {
-    /// Count the dead letters by reason, authority and age, leaving them where they are
+    /// Count the dead letters by reason, authority, kind and age, leaving them where they are
     #[command(after_help = help!("  cpis dlq list
+  cpis dlq list --authority E06000001 --older-than 1h --each
   cpis dlq list --json
 
-Reasons: authority-closed, authority-unknown, step-failed (a table or queue did not answer), unreadable, and redriven: \
-the queue itself set the message aside because deliveries ended without a word. Nothing that identifies a child is shown."))]
-    List,
+Reasons: authority-closed, authority-unknown, step-failed (a table or queue did not answer), unreadable, panicked (its \
+delivery crashed), and redriven: the queue itself set the message aside because deliveries ended without a word. Nothing \
+that identifies a child is shown."))]
+    List {
+        #[command(flatten)]
+        filter: Filter,
+        /// Name each letter on a line: id, reason, authority, kind, age; with --json, each is a line of JSON
+        #[arg(long)]
+        each: bool,
+    },
+    /// Show one dead letter, without what tells of the child
+    #[command(after_help = help!("  cpis dlq show 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f
+  cpis dlq show 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f --reveal --because 'the authority asks whom to call, INC-17'
+
+`cpis dlq list --each` names the ids. --reveal is written to the audit log before anything is shown; where that \
+cannot be done, nothing is. Status 3: there is no such letter."))]
+    Show(ShowArgs),
     /// Send dead letters back for delivery, all or some
     #[command(after_help = help!("  cpis dlq replay --dry-run
-  cpis dlq replay --reason authority-closed --authority E06000001
-  cpis dlq replay --id 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f
-  cpis dlq replay --limit 10
+  cpis dlq replay --reason authority-closed --authority E06000001 --because 'opened again'
+  cpis dlq replay --id 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f --because 'INC-17'
+  cpis dlq replay --limit 10 --rate 5 --because 'try whether it works again'
+  cpis dlq replay --in-aws --because 'DynamoDB answers again'
 
 Filters of different kinds must all fit; of one kind given several times, one must. A letter is deleted only once \
-the queue has taken it. Ending the command at any moment loses nothing; at worst a notification is sent twice, and \
-reaches its mailbox once. A letter that comes back while the command runs is left where it is, and the exit status is 3."))]
+the queue has taken it and the audit log has it. Ending the command at any moment loses nothing: run it again, and a \
+notification that was sent twice reaches its mailbox once. A letter that comes back while the command runs is left where \
+it is, and the exit status is 3; when a tenth of what was sent and no fewer than --stop-after come back, it stops.
+With --in-aws SQS moves the letters by itself, all of them: it knows no filter, gives each message a new id, and keeps \
+the reason of the old failure on it."))]
     Replay(ReplayArgs),
+    /// Delete dead letters for good
+    #[command(after_help = help!("  cpis dlq discard --reason unreadable --dry-run
+  cpis dlq discard --id 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f --because 'sent by a test, INC-17'
+  cpis dlq discard --all --because 'a copy of the test system'
+
+An authority is then never told: `cpis dlq archive` keeps what may still be wanted."))]
+    Discard(DiscardArgs),
+    /// Move dead letters to a file, for as long as they cannot be delivered
+    #[command(after_help = help!("  cpis dlq archive --authority E06000001 --older-than 10d --to e06000001.letters --because 'closed until May'
+  cpis dlq archive --all --to letters.jsonl --because 'the queue keeps them for 14 days only'
+
+The file holds children's NHS numbers: only its owner may read it. Each letter is a line of JSON with its checksum and \
+all its attributes, and is on the disk before it is deleted from the queue. An archive that is there is written on. After a \
+killed run a letter may stand there twice; `cpis dlq restore` restores it once."))]
+    Archive(ArchiveArgs),
+    /// Put archived dead letters back into the dead-letter queue
+    #[command(after_help = help!("  cpis dlq restore letters.jsonl --dry-run
+  cpis dlq restore letters.jsonl --authority E06000001 --because 'open again'
+
+The archive is checked to its end before anything is sent, and is left as it is. A letter that is in the queue already is \
+left out. Then `cpis dlq replay`."))]
+    Restore(RestoreArgs),
+}
+
+#[derive(Debug, Args)]
+struct ReplayArgs {
+    #[command(flatten)]
+    selection: Selection,
+    /// Send so many a second at the most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_RATE))]
+    rate: Option<u32>,
+    /// Stop when so many come back, and a tenth of those sent
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    stop_after: u64,
+    /// Let AWS move them, all of them (StartMessageMoveTask)
+    #[arg(long, conflicts_with_all = ["dry_run", "limit", "each"])]
+    in_aws: bool,
+    #[command(flatten)]
+    operator: Operator,
+}
+
+#[derive(Debug, Args)]
+struct DiscardArgs {
+    #[command(flatten)]
+    selection: Selection,
+    /// Every letter, where no filter is given
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    operator: Operator,
+}
+
+#[derive(Debug, Args)]
+struct ArchiveArgs {
+    #[command(flatten)]
+    selection: Selection,
+    /// Every letter, where no filter is given
+    #[arg(long)]
+    all: bool,
+    /// The file; one that is there must be such an archive, and is written on
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    #[command(flatten)]
+    operator: Operator,
+}
+
+#[derive(Debug, Args)]
+struct RestoreArgs {
+    /// The archive
+    #[arg(value_name = "FILE")]
+    from: PathBuf,
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    operator: Operator,
 }
 
 impl DlqArgs {
     pub(crate) async fn run(self, json: bool) -> Result<Outcome> {
+        self.command.check()?;
         let stack = self.stack.open().await?;
         let sqs = stack.sqs();
-        let letters = stack.output("AsnDlqUrl")?;
+        let context = Context { sqs: &sqs, stack: &stack, letters: stack.output("AsnDlqUrl")?, json };
         match self.command {
-            DlqCommand::List => list(&DeadLetters::read(&sqs, letters).await?, json)?,
-            DlqCommand::Replay(args) => return args.run(&sqs, letters, stack.output("AsnQueueUrl")?, json).await,
+            DlqCommand::List { filter, each } => context.list(&filter, each).await,
+            DlqCommand::Show(args) => args.run(&sqs, context.letters, async || context.log(), json).await,
+            DlqCommand::Replay(args) if args.in_aws => context.replay_in_aws(&args).await,
+            DlqCommand::Replay(args) => context.replay(&args).await,
+            DlqCommand::Discard(args) => context.act(&args.selection, DISCARD, &args.operator, Nothing).await,
+            DlqCommand::Archive(args) => context.archive(&args).await,
+            DlqCommand::Restore(args) => context.restore(&args).await,
+        }
+    }
+}
+
+impl DlqCommand {
+    /// What can be told to be wrong before anything is asked of AWS.
+    fn check(&self) -> Result<()> {
+        let all_or_some = |all: bool, selection: &Selection| match (all, selection.filter.is_empty()) {
+            (false, true) => Err(Failure::usage("say which letters by a filter, or --all")),
+            (true, false) => Err(Failure::usage("--all means every letter: leave out --all, or the filters")),
+            _ => Ok(()),
+        };
+        let reason = |selection: &Selection, operator: &Operator, deed: Deed| match selection.dry_run {
+            true => Ok(()),
+            false => operator.because(deed.name).map(drop),
+        };
+        match self {
+            Self::List { .. } | Self::Show(_) => Ok(()),
+            Self::Replay(args) if args.in_aws && !args.selection.filter.is_empty() => {
+                let filter = args.selection.filter.describe();
+                Err(Failure::usage(format!("--in-aws moves every letter, and so forbids a filter ({filter})")))
+            }
+            Self::Replay(args) if args.in_aws && args.rate.is_some_and(|rate| rate > in_aws::MOST) => {
+                Err(Failure::usage(format!("--in-aws moves no more than {} a second", in_aws::MOST)))
+            }
+            Self::Replay(args) => reason(&args.selection, &args.operator, REPLAY),
+            Self::Discard(args) => {
+                all_or_some(args.all, &args.selection).and(reason(&args.selection, &args.operator, DISCARD))
+            }
+            Self::Archive(args) => {
+                all_or_some(args.all, &args.selection).and(reason(&args.selection, &args.operator, ARCHIVE))
+            }
+            Self::Restore(args) => reason(&args.selection, &args.operator, RESTORE),
+        }
+    }
+}
+
+/// Where a command works, and how it tells of it.
+struct Context<'a> {
+    sqs: &'a Client,
+    stack: &'a Stack,
+    /// The dead-letter queue.
+    letters: &'a str,
+    json: bool,
+}
+
+impl Context<'_> {
+    async fn list(&self, filter: &Filter, each: bool) -> Result<Outcome> {
+        let mut show = shower(self.json);
+        let found =
+            DeadLetters::look(self.sqs, self.letters, filter, |letter| if each { show(letter) } else { Ok(()) });
+        let found = found.await?;
+        unseen_note(found.unseen()).iter().for_each(|note| eprintln!("note: {note}"));
+        match (self.json, each) {
+            (true, true) => output::line(&serde_json::to_string(&found).map_err(std::io::Error::from)?)?,
+            (true, false) => output::json(&found)?,
+            (false, _) if found.total() == 0 => output::line("no dead letters")?,
+            (false, _) => {
+                output::line(&table(found.groups(), Timestamp::now()))?;
+                output::line(&format!("{} in all: {}", found.total(), found.ages()))?;
+            }
         }
         Ok(Outcome::Done)
     }
-}
 
-/// What is in a dead-letter queue.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct DeadLetters {
-    total: usize,
-    groups: Vec<Group>,
-    ages: Ages,
-}
-
-/// Letters with a reason and an authority in common.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Group {
-    pub(crate) reason: String,
-    pub(crate) authority: String,
-    pub(crate) count: usize,
-    /// When the first of them was given up.
-    pub(crate) oldest: Option<Timestamp>,
-    /// When the last of them was given up.
-    pub(crate) newest: Option<Timestamp>,
-}
-
-/// How many letters were given up how long ago. After 14 days the queue deletes them.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Ages {
-    under_an_hour: usize,
-    under_a_day: usize,
-    under_a_week: usize,
-    older: usize,
-}
-
-impl DeadLetters {
-    /// Reads the whole queue and leaves everything in it.
-    pub(crate) async fn read(sqs: &Client, queue: &str) -> Result<Self> {
-        let bar = progress(sqs, queue).await;
-        let mut sweep = Sweep::new(sqs, queue, LIST_HOLD);
-        let mut tally = Tally::default();
-        let read = loop {
-            match sweep.next().await {
-                Ok(messages) if messages.is_empty() => break Ok(()),
-                Ok(messages) => messages.iter().for_each(|m| {
-                    sweep.hold(m);
-                    tally.add(&Letter::read(m));
-                    bar.inc(1);
-                }),
-                Err(failure) => break Err(failure),
-            }
-        };
-        sweep.release().await;
-        bar.finish_and_clear();
-        read.map(|()| tally.finish(Timestamp::now()))
+    async fn replay(&self, args: &ReplayArgs) -> Result<Outcome> {
+        let (rate, stop_after) = (args.rate, args.stop_after);
+        let replay = Replay { sqs: self.sqs, queue: self.stack.output("AsnQueueUrl")?, rate, stop_after };
+        self.act(&args.selection, REPLAY, &args.operator, replay).await
     }
 
-    /// When the oldest was given up.
-    pub(crate) fn oldest(&self) -> Option<Timestamp> {
-        self.groups.iter().filter_map(|g| g.oldest).min()
+    async fn replay_in_aws(&self, args: &ReplayArgs) -> Result<Outcome> {
+        let (actor, why) = (args.operator.actor()?, args.operator.because(REPLAY.name)?);
+        let trail = Trail::new(self.log()?, REPLAY, actor, why, "all, in AWS".into());
+        let queues = (self.letters, self.stack.output("AsnQueueUrl")?);
+        in_aws::replay(self.sqs, queues, args.rate, trail, self.json).await
     }
 
-    /// How many there are.
-    pub(crate) fn total(&self) -> usize {
-        self.total
-    }
-
-    /// Them by reason and authority.
-    pub(crate) fn groups(&self) -> &[Group] {
-        &self.groups
-    }
-}
-
-/// Counts letters; it holds no more than there are groups of them, and their times.
-#[derive(Debug, Default)]
-struct Tally(BTreeMap<(String, String), Vec<Option<Timestamp>>>);
-
-impl Tally {
-    fn add(&mut self, letter: &Letter) {
-        self.0.entry((letter.reason.clone(), letter.authority.clone())).or_default().push(letter.since);
-    }
-
-    fn finish(self, now: Timestamp) -> DeadLetters {
-        let mut found = DeadLetters::default();
-        for ((reason, authority), times) in self.0 {
-            found.total += times.len();
-            times.iter().flatten().for_each(|since| found.ages.add(*since, now));
-            let (oldest, newest) = (times.iter().flatten().min().copied(), times.iter().flatten().max().copied());
-            found.groups.push(Group { reason, authority, count: times.len(), oldest, newest });
+    async fn archive(&self, args: &ArchiveArgs) -> Result<Outcome> {
+        if args.selection.dry_run {
+            return self.act(&args.selection, ARCHIVE, &args.operator, Nothing).await;
         }
-        found
+        self.act(&args.selection, ARCHIVE, &args.operator, Archive::open(&args.to)?).await
     }
-}
 
-impl Ages {
-    fn add(&mut self, since: Timestamp, now: Timestamp) {
-        let slot = match now.duration_since(since).as_hours() {
-            ..1 => &mut self.under_an_hour,
-            1..24 => &mut self.under_a_day,
-            24..168 => &mut self.under_a_week,
-            _ => &mut self.older,
+    async fn restore(&self, args: &RestoreArgs) -> Result<Outcome> {
+        let mut show = shower(self.json);
+        let restore = Restore {
+            selection: &args.selection,
+            sqs: self.sqs,
+            queue: self.letters,
+            from: args.from.clone(),
+            trail: self.trail(&args.selection, RESTORE, &args.operator)?,
+            show: &mut show,
         };
-        *slot += 1;
+        self.tell(&restore.through().await?, RESTORE, args.selection.each)
     }
-}
 
-fn list(found: &DeadLetters, json: bool) -> Result<()> {
-    if json {
-        return Ok(output::json(found)?);
+    /// Does something to the letters that are meant.
+    async fn act(&self, selection: &Selection, deed: Deed, operator: &Operator, work: impl Work) -> Result<Outcome> {
+        let trail = self.trail(selection, deed, operator)?;
+        let mut show = shower(self.json);
+        let run = Run::new(selection, (self.sqs, self.letters), work, trail, &mut show).await?;
+        self.tell(&run.through().await?, deed, selection.each)
     }
-    if found.total == 0 {
-        return Ok(output::line("no dead letters")?);
+
+    fn tell(&self, report: &Report, deed: Deed, each: bool) -> Result<Outcome> {
+        report.print(deed, self.json, each)
     }
-    output::line(&table(&found.groups, Timestamp::now()))?;
-    let Ages { under_an_hour, under_a_day, under_a_week, older } = found.ages;
-    let ages = format!(
-        "{under_an_hour} under an hour old, {under_a_day} under a day, {under_a_week} under a week, {older} older"
-    );
-    Ok(output::line(&format!("{} in all: {ages}", found.total))?)
-}
 
-/// Groups as a table.
-pub(crate) fn table(groups: &[Group], now: Timestamp) -> String {
-    let age = |since: Option<Timestamp>| since.map_or_else(|| "-".into(), |s| output::ago(s, now));
-    let row = |g: &Group| [g.count.to_string(), g.reason.clone(), g.authority.clone(), age(g.oldest), age(g.newest)];
-    output::table(["COUNT", "REASON", "AUTHORITY", "OLDEST", "NEWEST"], &groups.iter().map(row).collect::<Vec<_>>())
-}
-
-/// A bar on stderr where that is a terminal, as long as the queue roughly is.
-async fn progress(sqs: &Client, queue: &str) -> ProgressBar {
-    let name = QueueAttributeName::ApproximateNumberOfMessages;
-    let call = sqs.get_queue_attributes().queue_url(queue).attribute_names(name.clone());
-    let answer = call.send().await.map_err(on_aws("ask for the length of the queue")).ok();
-    let count = answer.and_then(|a| a.attributes?.get(&name)?.parse().ok()).unwrap_or(0);
-    let style = ProgressStyle::with_template("{bar:30} {pos} of about {len} messages  {elapsed}, {eta} left");
-    ProgressBar::new(count).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn letters_are_counted_by_reason_authority_and_age() {
-        let now: Timestamp = "2026-11-22T12:00:00Z".parse().expect("valid");
-        let letter = |reason: &str, authority: &str, hours: i64| Letter {
-            reason: reason.into(),
-            authority: authority.into(),
-            notification: None,
-            since: Some(now - jiff::SignedDuration::from_hours(hours)),
-        };
-        let mut tally = Tally::default();
-        for letter in [
-            letter("step-failed", "E06000001", 0),
-            letter("step-failed", "E06000001", 30),
-            letter("authority-closed", "E06000001", 23),
-            letter("authority-closed", "E06000002", 24),
-            letter("authority-closed", "E06000002", 168),
-            Letter { since: None, ..letter("redriven", "unknown", 0) },
-        ] {
-            tally.add(&letter);
+    fn trail(
+        &self,
+        selection: &Selection,
+        deed: Deed,
+        operator: &Operator,
+    ) -> Result<Option<Trail<impl AuditLog + use<>>>> {
+        if selection.dry_run {
+            return Ok(None);
         }
-        let found = tally.finish(now);
-        assert_eq!((found.total, found.oldest()), (6, Some(now - jiff::SignedDuration::from_hours(168))));
-        assert_eq!(found.ages, Ages { under_an_hour: 1, under_a_day: 1, under_a_week: 2, older: 1 });
-        let said = table(&found.groups, now);
-        let expected = "\
-COUNT  REASON            AUTHORITY  OLDEST  NEWEST
-    1  authority-closed  E06000001  23 h    23 h
-    2  authority-closed  E06000002  7 days  24 h
-    1  redriven          unknown    -       -
-    2  step-failed       E06000001  30 h    0 s";
-        assert_eq!(said, expected);
+        let (actor, why) = (operator.actor()?, operator.because(deed.name)?);
+        let limit = selection.limit.map(|n| format!(" limit={n}")).unwrap_or_default();
+        let filter = selection.filter.describe() + &limit;
+        Ok(Some(Trail::new(self.log()?, deed, actor, why, filter)))
+    }
+
+    /// The audit log.
+    fn log(&self) -> Result<impl AuditLog + use<>> {
+        self.stack.audit_log()
+    }
+}
+
+/// Shows letters on lines of their own.
+fn shower(json: bool) -> impl FnMut(&Letter) -> Result<()> {
+    let now = Timestamp::now();
+    move |letter| {
+        let line = if json { serde_json::to_string(letter).map_err(std::io::Error::from)? } else { letter.line(now) };
+        Ok(output::line(&line)?)
+    }
+}
+
+/// Nothing is done to letters before they are deleted.
+struct Nothing;
+
+impl Work for Nothing {
+    async fn take(&mut self, letters: &[Dead]) -> Result<Vec<bool>> {
+        Ok(vec![true; letters.len()])
     }
 }

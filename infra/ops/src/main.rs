@@ -6,6 +6,8 @@ mod dlq;
 mod entries;
 mod failure;
 mod generate;
+mod interrupt;
+mod operator;
 mod output;
 mod people;
 mod random;

@@ -206,9 +206,10 @@ fn findings(queues: &[Queue], outbox: &Outbox, dead_letters: &DeadLetters, now: 
     let dead = queue(ASN_DLQ).map_or(0, |q| q.waiting + q.in_flight).max(dead_letters.total() as u64);
     match dead {
         0 => add(true, "no notification was set aside".into()),
-        n => {
-            add(false, format!("{n} set aside{}; mend the reason, then `cpis dlq replay`", age(dead_letters.oldest())))
-        }
+        n => add(
+            false,
+            format!("{n} set aside{}; mend the reason, then `cpis dlq replay --because …`", age(dead_letters.oldest())),
+        ),
     }
     match queue(RELAY_DLQ).map_or(0, |q| q.waiting + q.in_flight) {
         0 => add(true, "no stream record was given up".into()),

@@ -43,7 +43,7 @@ async fn a_closed_authority_is_told_once_it_is_open_again() {
     assert!(council.mailed(trace).await.is_empty());
 
     let _ = stack.done(&["directory", "open", "authority", CODE]);
-    let replay = stack.done(&["dlq", "replay", "--authority", CODE, "--json"]).json();
+    let replay = stack.done(&["dlq", "replay", "--authority", CODE, "--because", "opened again", "--json"]).json();
     assert_eq!((&replay["dryRun"], &replay["replayed"]["total"]), (&json!(false), &json!(1)), "{replay}");
     delivered_once(&stack, &council, &child, &nurse, trace).await;
 }

@@ -1,16 +1,23 @@
-//! What can be told of a dead letter without telling whom it is about, and which ones a filter means.
+//! What can be told of a dead letter without telling whom it is about.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName};
-use clap::Args;
 use cpis::domain::authority::AuthorityCode;
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::output;
 
 /// Reason of what the queue itself set aside, after the last receive that its redrive policy allows.
 const REDRIVEN: &str = "redriven";
+/// Kind of a notification that an access raised, and that need not say so.
+const ACCESS: &str = "access";
+/// What stands where an authority or a kind cannot be told.
+pub(super) const UNKNOWN: &str = "unknown";
+/// The longest code of a reason or a kind.
+const LONGEST_CODE: usize = 40;
 /// Attributes that tell of the failure, and go when a letter is replayed.
 const OF_THE_FAILURE: [&str; 3] = ["reason", "failedAt", "attempts"];
 
@@ -19,37 +26,112 @@ const OF_THE_FAILURE: [&str; 3] = ["reason", "failedAt", "attempts"];
 struct Address {
     id: Uuid,
     authority: AuthorityCode,
+    #[serde(default)]
+    kind: Option<String>,
+    #[serde(default)]
+    at: Option<Timestamp>,
+}
+
+/// By what a letter is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Id {
+    /// The notification's own id (R26), which stands in logs and mailboxes too.
+    Notification(Uuid),
+    /// The queue's id of a message that is no notification.
+    Message(Uuid),
+    /// A message whose queue gives ids of another form.
+    None,
+}
+
+impl Id {
+    /// The UUID.
+    pub(super) fn uuid(self) -> Option<Uuid> {
+        match self {
+            Self::Notification(id) | Self::Message(id) => Some(id),
+            Self::None => None,
+        }
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.uuid() {
+            Some(id) => id.fmt(f),
+            None => f.write_str("-"),
+        }
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.uuid().serialize(serializer)
+    }
 }
 
 /// A dead letter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Letter {
+    /// By what it is known.
+    pub(super) id: Id,
     /// Why it could not be delivered, a stable code.
     pub(super) reason: String,
     /// For whom it is; `unknown` where that cannot be read.
     pub(super) authority: String,
-    /// Business id of the notification, where it is one.
-    pub(super) notification: Option<Uuid>,
+    /// Kind of notice: `access` for a notification of an access; `unknown` where that cannot be read.
+    pub(super) kind: String,
     /// When it was given up or, where nobody wrote that down, first sent.
     pub(super) since: Option<Timestamp>,
+    /// When what it tells of happened: the order within an authority.
+    #[serde(skip)]
+    pub(super) at: Option<Timestamp>,
 }
 
 impl Letter {
     /// Reads a message of the dead-letter queue. What the queue itself set aside says nothing of the failure.
     pub(super) fn read(message: &Message) -> Self {
         let text = |name: &str| message.message_attributes()?.get(name)?.string_value();
-        let notification = message.body().and_then(|b| serde_json::from_str::<Address>(b).ok());
-        let of_body = || notification.as_ref().map(|n| n.authority.to_string());
-        let sent = || message.attributes()?.get(&MessageSystemAttributeName::SentTimestamp)?.parse().ok();
+        let address = message.body().and_then(|b| serde_json::from_str::<Address>(b).ok());
+        let beside = || text("authority").and_then(|code| AuthorityCode::parse(code).ok());
+        let authority = beside().or_else(|| address.as_ref().map(|a| a.authority.clone()));
+        let own = address.as_ref().map(|a| a.kind.as_deref().unwrap_or(ACCESS));
+        let of_queue = || message.message_id()?.parse().ok().map(Id::Message);
         Self {
-            reason: text("reason").unwrap_or(REDRIVEN).to_owned(),
-            authority: text("authority").map(str::to_owned).or_else(of_body).unwrap_or_else(|| "unknown".into()),
-            notification: notification.as_ref().map(|n| n.id),
-            since: text("failedAt")
-                .and_then(|t| t.parse().ok())
-                .or_else(|| sent().and_then(|ms: i64| Timestamp::from_millisecond(ms).ok())),
+            id: address.as_ref().map(|a| Id::Notification(a.id)).or_else(of_queue).unwrap_or(Id::None),
+            reason: code(text("reason").unwrap_or(REDRIVEN)),
+            authority: authority.map_or_else(|| UNKNOWN.into(), |code| code.to_string()),
+            kind: code(text("kind").or(own).unwrap_or(UNKNOWN)),
+            since: text("failedAt").and_then(|t| t.parse().ok()).or_else(|| sent(message)),
+            at: address.as_ref().and_then(|a| a.at),
         }
     }
+
+    /// The letter on a line of its own.
+    pub(super) fn line(&self, now: Timestamp) -> String {
+        let Self { id, reason, authority, kind, since, .. } = self;
+        let age = since.map_or_else(|| "-".into(), |s| output::ago(s, now));
+        format!("{id}  {reason}  {authority}  {kind}  {age}")
+    }
+}
+
+/// By what a letter is the same as another: the notification's id or, of what is none, what it says.
+pub(super) fn key(id: Id, body: &str) -> Uuid {
+    match id {
+        Id::Notification(id) => id,
+        // The queue's own id is another each time it is sent.
+        Id::Message(_) | Id::None => Uuid::new_v5(&Uuid::NAMESPACE_OID, body.as_bytes()),
+    }
+}
+
+/// A stable code as it is; whatever else a message from elsewhere says in its place is not shown (R31).
+fn code(text: &str) -> String {
+    let is_code = text.len() <= LONGEST_CODE && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    if is_code && !text.is_empty() { text.to_owned() } else { UNKNOWN.to_owned() }
+}
+
+/// When the message was sent to its first queue.
+fn sent(message: &Message) -> Option<Timestamp> {
+    let sent = message.attributes()?.get(&MessageSystemAttributeName::SentTimestamp)?;
+    Timestamp::from_millisecond(sent.parse().ok()?).ok()
 }
 
 /// The attributes with which a letter is sent again.
@@ -57,40 +139,6 @@ pub(super) fn kept_attributes(message: &Message) -> HashMap<String, MessageAttri
     let mut attributes = message.message_attributes().cloned().unwrap_or_default();
     attributes.retain(|name, _| !OF_THE_FAILURE.contains(&name.as_str()));
     attributes
-}
-
-/// Which letters are meant.
-#[derive(Debug, Default, Args)]
-pub(super) struct Filter {
-    /// Those given up for this reason; repeat for several
-    #[arg(long = "reason", value_name = "CODE")]
-    reasons: Vec<String>,
-    /// Those for this authority; repeat for several
-    #[arg(long = "authority", value_name = "CODE", value_parser = authority)]
-    authorities: Vec<String>,
-    /// The one of this notification, by its id in logs and mailboxes; repeat for several
-    #[arg(long = "id", value_name = "UUID")]
-    ids: Vec<Uuid>,
-}
-
-/// A GSS code, or `unknown` for letters that cannot be read.
-fn authority(text: &str) -> Result<String, String> {
-    if text == "unknown" {
-        return Ok(text.into());
-    }
-    AuthorityCode::parse(text).map(|c| c.to_string()).map_err(|e| format!("{e}; or `unknown`"))
-}
-
-impl Filter {
-    /// Whether a letter is meant. A kind of filter that is not given admits all.
-    pub(super) fn admits(&self, letter: &Letter) -> bool {
-        fn one_of<T: PartialEq>(wanted: &[T], found: Option<&T>) -> bool {
-            wanted.is_empty() || found.is_some_and(|f| wanted.contains(f))
-        }
-        one_of(&self.reasons, Some(&letter.reason))
-            && one_of(&self.authorities, Some(&letter.authority))
-            && one_of(&self.ids, letter.notification.as_ref())
-    }
 }
 
 #[cfg(test)]
@@ -120,7 +168,7 @@ mod tests {
     }
 
     fn message(body: &str, attributes: &[(&str, &str)]) -> Message {
-        let mut builder = Message::builder().body(body);
+        let mut builder = Message::builder().message_id(Uuid::nil().to_string()).body(body);
         for (name, value) in attributes {
             let value = MessageAttributeValue::builder().data_type("String").string_value(*value).build();
             builder = builder.message_attributes(*name, value.expect("complete"));
@@ -146,8 +194,10 @@ mod tests {
         let expected = Letter {
             reason: "authority-closed".into(),
             authority: "E06000001".into(),
-            notification: Some(ID.parse().expect("valid")),
+            kind: "access".into(),
+            id: Id::Notification(ID.parse().expect("valid")),
             since: Some("2026-11-22T12:05:00Z".parse().expect("valid")),
+            at: Some(Timestamp::UNIX_EPOCH),
         };
         assert_eq!(Letter::read(&set_aside()), expected);
     }
@@ -159,9 +209,28 @@ mod tests {
         assert_eq!(found.since.map(Timestamp::as_millisecond), Some(1_795_348_800_000));
         let found = Letter::read(&message("{", &[]));
         assert_eq!(
-            (found.reason.as_str(), found.authority.as_str(), found.notification),
-            ("redriven", "unknown", None)
+            (found.reason.as_str(), found.authority.as_str(), found.kind.as_str()),
+            ("redriven", "unknown", "unknown")
         );
+        assert_eq!(found.id, Id::Message(Uuid::nil()), "known by the queue's id");
+    }
+
+    #[test]
+    fn what_is_no_code_is_not_shown() {
+        for text in ["", "Robin Sample", "9990000018", "\u{1b}[2J", &"x".repeat(41)] {
+            assert_eq!(code(text), "unknown", "{text}");
+        }
+        assert_eq!(code("authority-closed"), "authority-closed");
+        let found = Letter::read(&message("{", &[("authority", "Robin Sample"), ("reason", "999"), ("kind", "Robin")]));
+        assert_eq!([found.reason, found.authority, found.kind], ["unknown"; 3]);
+    }
+
+    #[test]
+    fn letters_that_are_the_same() {
+        let id: Uuid = ID.parse().expect("valid");
+        assert_eq!(key(Id::Notification(id), "a"), id);
+        assert_eq!(key(Id::Message(id), "a"), key(Id::None, "a"));
+        assert_ne!(key(Id::None, "a"), key(Id::None, "b"));
     }
 
     #[test]
@@ -171,32 +240,5 @@ mod tests {
         names.sort_unstable();
         assert_eq!(names, ["authority", "traceId"]);
         assert!(kept_attributes(&message(&body(), &[])).is_empty());
-    }
-
-    #[test]
-    fn filters() {
-        let letter = Letter::read(&set_aside());
-        let unreadable = Letter { notification: None, authority: "unknown".into(), ..letter.clone() };
-        let list = |of: &[&str]| of.iter().map(|t| (*t).to_owned()).collect();
-        let filter = |reasons: &[&str], authorities: &[&str], ids: &[&str]| Filter {
-            reasons: list(reasons),
-            authorities: list(authorities),
-            ids: ids.iter().map(|t| t.parse().expect("valid")).collect(),
-        };
-        let other = "00000000-0000-0000-0000-000000000000";
-        for (filter, admits) in [
-            (filter(&[], &[], &[]), [true, true]),
-            (filter(&["authority-closed"], &[], &[]), [true, true]),
-            (filter(&["redriven", "authority-closed"], &[], &[]), [true, true]),
-            (filter(&["redriven"], &[], &[]), [false, false]),
-            (filter(&[], &["E06000002", "E06000001"], &[]), [true, false]),
-            (filter(&[], &["unknown"], &[]), [false, true]),
-            (filter(&[], &[], &[ID]), [true, false]),
-            (filter(&[], &[], &[other]), [false, false]),
-            (filter(&["redriven"], &["E06000001"], &[ID]), [false, false]),
-            (filter(&["authority-closed"], &["E06000002"], &[ID]), [false, false]),
-        ] {
-            assert_eq!([&letter, &unreadable].map(|l| filter.admits(l)), admits, "{filter:?}");
-        }
     }
 }

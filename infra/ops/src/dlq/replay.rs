@@ -1,280 +1,203 @@
 //! Replay: send, and only then delete.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use aws_sdk_sqs::{
     Client,
     types::{
-        DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName, MessageSystemAttributeNameForSends,
+        Message, MessageAttributeValue, MessageSystemAttributeName, MessageSystemAttributeNameForSends,
         MessageSystemAttributeValue, SendMessageBatchRequestEntry,
     },
 };
-use clap::Args;
-use jiff::Timestamp;
-use serde::Serialize;
+use futures_util::future::try_join_all;
 
 use super::{
-    DeadLetters, Tally,
-    letter::{Filter, Letter, kept_attributes},
-    progress, table,
+    letter::kept_attributes,
+    run::{Dead, Work},
 };
 use crate::{
-    failure::{Failure, Outcome, Result, on_aws},
-    output,
-    sweep::{Sweep, key},
+    failure::{Failure, Result, on_aws},
+    sweep::BATCH,
 };
 
-/// For how long letters are held out of sight; long enough that none comes back before it is sent and deleted.
-const HOLD: Duration = Duration::from_secs(60);
-/// The most bytes in one call, bodies and attributes together, of the 1 MiB that SQS takes: the rest is for attributes.
-const MAX_BATCH_BYTES: usize = 768 * 1024;
+/// The most bytes in one call, bodies and attributes together: what SQS takes wherever it runs, old and new.
+const MAX_BATCH_BYTES: usize = 256 * 1024;
+/// Authorities are spread over so many lanes; in a lane one call follows the other, so that order is kept (R72).
+const LANES: u64 = 16;
 
-#[derive(Debug, Args)]
-pub(super) struct ReplayArgs {
-    #[command(flatten)]
-    filter: Filter,
-    /// Replay so many at the most
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    limit: Option<u64>,
-    /// Tell what would be replayed, and do nothing
-    #[arg(long)]
-    dry_run: bool,
+/// Sends letters back for delivery.
+pub(super) struct Replay<'a> {
+    pub(super) sqs: &'a Client,
+    /// Where to.
+    pub(super) queue: &'a str,
+    pub(super) rate: Option<u32>,
+    pub(super) stop_after: u64,
 }
 
-/// What a replay did.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Report {
-    dry_run: bool,
-    /// Letters sent and deleted; in a dry run, those that would be.
-    replayed: DeadLetters,
-    /// Letters that the filter or the limit left out.
-    left: usize,
-    /// Letters that failed again while the replay ran; they were left.
-    came_back: usize,
-    /// Letters that the queue did not take; they were left.
-    not_sent: usize,
-    /// Letters that were sent and could not be deleted: another replay sends them again, to no effect.
-    not_deleted: usize,
-}
+impl Work for Replay<'_> {
+    async fn take(&mut self, letters: &[Dead]) -> Result<Vec<bool>> {
+        let lanes = lanes(letters);
+        let sent = try_join_all(lanes.iter().map(|lane| self.send_lane(letters, lane))).await?;
+        let sent: HashSet<usize> = sent.into_iter().flatten().collect();
+        Ok((0..letters.len()).map(|place| sent.contains(&place)).collect())
+    }
 
-impl ReplayArgs {
-    pub(super) async fn run(self, sqs: &Client, letters: &str, queue: &str, json: bool) -> Result<Outcome> {
-        let mut replay = Replay::new(&self, sqs, letters, queue);
-        let bar = progress(sqs, letters).await;
-        let done = loop {
-            match replay.step().await {
-                Ok(0) => break Ok(()),
-                Ok(handled) => bar.inc(handled as u64),
-                Err(failure) => break Err(failure),
-            }
-        };
-        bar.finish_and_clear();
-        replay.sweep.release().await;
-        let report = replay.report();
-        if let Err(failure) = done {
-            let replayed = report.replayed.total;
-            return Err(Failure::error(format!("{failure} ({replayed} replayed before that; run the command again)")));
-        }
-        report.print(json)?;
-        let trouble = report.came_back + report.not_sent + report.not_deleted > 0;
-        Ok(if trouble { Outcome::NeedsAttention } else { Outcome::Done })
+    fn rate(&self) -> Option<u32> {
+        self.rate
+    }
+
+    fn patience(&self) -> Option<u64> {
+        Some(self.stop_after)
     }
 }
 
-struct Replay<'a> {
-    args: &'a ReplayArgs,
-    sqs: &'a Client,
-    letters: &'a str,
-    queue: &'a str,
-    sweep: Sweep<'a>,
-    /// Bodies sent in this run: one that comes back has failed again.
-    sent: HashSet<u64>,
-    replayed: Tally,
-    /// Room left under the limit.
-    room: usize,
-    left: usize,
-    came_back: usize,
-    not_sent: usize,
-    not_deleted: usize,
-}
-
-impl<'a> Replay<'a> {
-    fn new(args: &'a ReplayArgs, sqs: &'a Client, letters: &'a str, queue: &'a str) -> Self {
-        Self {
-            args,
-            sqs,
-            letters,
-            queue,
-            sweep: Sweep::new(sqs, letters, HOLD),
-            sent: HashSet::new(),
-            replayed: Tally::default(),
-            room: args.limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX),
-            left: 0,
-            came_back: 0,
-            not_sent: 0,
-            not_deleted: 0,
-        }
-    }
-
-    /// Handles the next few letters; 0 at the end.
-    async fn step(&mut self) -> Result<usize> {
-        if self.room == 0 {
-            return Ok(0);
-        }
-        let messages = self.sweep.next().await?;
-        let handled = messages.len();
-        let meant: Vec<_> = messages.into_iter().filter(|m| self.is_meant(m)).collect();
+impl Replay<'_> {
+    /// Sends the letters at these places one call after the other; answers with the places of those that the queue took.
+    async fn send_lane(&self, letters: &[Dead], lane: &[usize]) -> Result<Vec<usize>> {
+        let mut taken = Vec::with_capacity(lane.len());
         let mut from = 0;
-        while from < meant.len() {
-            let to = from + fitting(meant[from..].iter().map(size));
-            self.send(&meant[from..to]).await.inspect_err(|_| meant[from..].iter().for_each(|m| self.sweep.hold(m)))?;
+        while from < lane.len() {
+            let to = from + fitting(lane[from..].iter().map(|place| size(&letters[*place].message)));
+            taken.extend(self.send(letters, &lane[from..to]).await?);
             from = to;
         }
-        Ok(handled)
+        Ok(taken)
     }
 
-    /// Whether to replay a letter. One that is not is held, and counted.
-    fn is_meant(&mut self, message: &Message) -> bool {
-        let letter = Letter::read(message);
-        let came_back = self.sent.contains(&key(message.body()));
-        let meant = self.room > 0 && !came_back && self.args.filter.admits(&letter);
-        if meant && self.args.dry_run {
-            self.replayed.add(&letter);
-        }
-        self.room -= usize::from(meant);
-        self.came_back += usize::from(came_back);
-        self.left += usize::from(!meant && !came_back);
-        if !meant || self.args.dry_run {
-            self.sweep.hold(message);
-        }
-        meant && !self.args.dry_run
-    }
-
-    /// Sends up to ten letters, then deletes those that the queue has taken.
-    async fn send(&mut self, messages: &[Message]) -> Result<()> {
-        let entries = messages.iter().zip(0..).map(|(m, n)| entry(n, m)).collect::<Result<_>>()?;
+    async fn send(&self, letters: &[Dead], places: &[usize]) -> Result<Vec<usize>> {
+        let entries = places.iter().map(|place| entry(*place, &letters[*place].message)).collect::<Result<_>>()?;
         let call = self.sqs.send_message_batch().queue_url(self.queue).set_entries(Some(entries));
         let answer = call.send().await.map_err(on_aws("send to the queue of notifications"))?;
-        let taken: HashSet<_> = answer.successful.iter().filter_map(|s| s.id.parse::<usize>().ok()).collect();
-        for (n, message) in messages.iter().enumerate() {
-            if taken.contains(&n) {
-                self.sent.insert(key(message.body()));
-                self.replayed.add(&Letter::read(message));
-            } else {
-                self.not_sent += 1;
-                self.sweep.hold(message);
-            }
-        }
-        let sent = messages.iter().enumerate().filter(|(n, _)| taken.contains(n)).map(|(_, m)| m);
-        self.delete(sent).await
-    }
-
-    async fn delete(&mut self, messages: impl Iterator<Item = &Message>) -> Result<()> {
-        let entries: Vec<_> = messages
-            .zip(0..)
-            .filter_map(|(m, n)| {
-                let entry = DeleteMessageBatchRequestEntry::builder().id(n.to_string());
-                entry.receipt_handle(m.receipt_handle()?).build().ok()
-            })
-            .collect();
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let call = self.sqs.delete_message_batch().queue_url(self.letters).set_entries(Some(entries));
-        let answer = call.send().await.map_err(on_aws("delete what was sent from the dead-letter queue"))?;
-        self.not_deleted += answer.failed.len();
-        Ok(())
-    }
-
-    fn report(self) -> Report {
-        Report {
-            dry_run: self.args.dry_run,
-            replayed: self.replayed.finish(Timestamp::now()),
-            left: self.left,
-            came_back: self.came_back,
-            not_sent: self.not_sent,
-            not_deleted: self.not_deleted,
-        }
+        Ok(answer.successful.iter().filter_map(|sent| sent.id.parse().ok()).collect())
     }
 }
 
-/// A letter as it is sent again: body, attributes and X-Ray trace as they were.
-fn entry(n: usize, message: &Message) -> Result<SendMessageBatchRequestEntry> {
-    let mut entry =
-        SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(message.body().unwrap_or_default());
-    let attributes = kept_attributes(message);
+/// The places of letters by lane, in each in the order in which what they tell of happened.
+fn lanes(letters: &[Dead]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..letters.len()).collect();
+    order.sort_by_key(|place| letters[*place].letter.at.or(letters[*place].letter.since));
+    let mut lanes: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for place in order {
+        let mut hasher = DefaultHasher::new();
+        letters[place].letter.authority.hash(&mut hasher);
+        lanes.entry(hasher.finish() % LANES).or_default().push(place);
+    }
+    lanes.into_values().collect()
+}
+
+/// A letter as it is sent again: body, attributes, X-Ray trace and group as they were.
+pub(super) fn entry(place: usize, message: &Message) -> Result<SendMessageBatchRequestEntry> {
+    build(place, message, kept_attributes(message))
+}
+
+/// A message to send, with these attributes.
+pub(super) fn build(
+    place: usize,
+    message: &Message,
+    attributes: std::collections::HashMap<String, MessageAttributeValue>,
+) -> Result<SendMessageBatchRequestEntry> {
+    let entry = SendMessageBatchRequestEntry::builder().id(place.to_string());
+    let mut entry = entry.message_body(message.body().unwrap_or_default());
     if !attributes.is_empty() {
         entry = entry.set_message_attributes(Some(attributes));
     }
-    let trace = message.attributes().and_then(|a| a.get(&MessageSystemAttributeName::AwsTraceHeader));
-    if let Some(trace) = trace {
+    let system = |name| message.attributes().and_then(|a| a.get(&name));
+    if let Some(trace) = system(MessageSystemAttributeName::AwsTraceHeader) {
         let value = MessageSystemAttributeValue::builder().data_type("String").string_value(trace).build();
         let value = value.map_err(|e| Failure::error(e.to_string()))?;
         entry = entry.message_system_attributes(MessageSystemAttributeNameForSends::AwsTraceHeader, value);
     }
-    entry.build().map_err(|e| Failure::error(e.to_string()))
+    let group = system(MessageSystemAttributeName::MessageGroupId).cloned();
+    entry.set_message_group_id(group).build().map_err(|e| Failure::error(e.to_string()))
 }
 
-fn size(message: &Message) -> usize {
-    message.body().map_or(0, str::len)
+/// Bytes of a message as SQS counts them: body, and the attributes' names, types and values.
+pub(super) fn size(message: &Message) -> usize {
+    let attribute = |(name, value): (&String, &MessageAttributeValue)| {
+        let text = value.string_value().map_or(0, str::len);
+        let binary = value.binary_value().map_or(0, |b| b.as_ref().len());
+        name.len() + value.data_type().len() + text + binary
+    };
+    let attributes = message.message_attributes().into_iter().flatten().map(attribute);
+    message.body().map_or(0, str::len) + attributes.sum::<usize>()
 }
 
 /// How many of these messages go into one call: at least one, and at most ten.
-fn fitting(sizes: impl Iterator<Item = usize>) -> usize {
+pub(super) fn fitting(sizes: impl Iterator<Item = usize>) -> usize {
     let mut bytes = 0;
-    let fit = sizes.take(10).take_while(|size| {
+    let fit = sizes.take(BATCH).take_while(|size| {
         bytes += size;
         bytes <= MAX_BATCH_BYTES
     });
     fit.count().max(1)
 }
 
-impl Report {
-    fn print(&self, json: bool) -> Result<()> {
-        if json {
-            return Ok(output::json(self)?);
-        }
-        let (verb, total) = (if self.dry_run { "would replay" } else { "replayed" }, self.replayed.total);
-        if total > 0 {
-            output::line(&table(self.replayed.groups(), Timestamp::now()))?;
-        }
-        output::line(&format!("{verb} {total}, left {}", self.left))?;
-        for (count, what) in [
-            (self.came_back, "failed again while this ran, and stay dead letters: see `cpis dlq list`"),
-            (self.not_sent, "were not taken by the queue, and stay dead letters: replay again"),
-            (self.not_deleted, "were sent but not deleted: replay again, each still arrives once"),
-        ] {
-            if count > 0 {
-                eprintln!("note: {count} {what}");
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::dlq::letter::{Id, Letter};
 
     #[test]
     fn batches_are_cut_by_count_and_by_bytes() {
         assert_eq!(fitting([1_000; 25].into_iter()), 10);
-        assert_eq!(fitting([100 * 1024; 10].into_iter()), 7);
+        assert_eq!(fitting([100 * 1024; 10].into_iter()), 2);
+        assert_eq!(fitting([128 * 1024; 10].into_iter()), 2);
         assert_eq!(fitting([900 * 1024, 1].into_iter()), 1, "one alone is for the queue to refuse");
         assert_eq!(fitting([3].into_iter()), 1);
     }
 
     #[test]
-    fn a_letter_is_sent_with_its_body_and_trace() {
+    fn attributes_count_too() {
+        let value = MessageAttributeValue::builder().data_type("String").string_value("E06000001").build();
+        let message = Message::builder().body("{}").message_attributes("authority", value.expect("complete")).build();
+        assert_eq!(size(&message), 2 + 9 + 6 + 9);
+    }
+
+    #[test]
+    fn a_letter_is_sent_with_its_body_trace_and_group() {
         let message = Message::builder()
             .body("{}")
             .attributes(MessageSystemAttributeName::AwsTraceHeader, "Root=1-67891233-abcdef012345678912345678")
+            .attributes(MessageSystemAttributeName::MessageGroupId, "E06000001")
             .build();
         let sent = entry(3, &message).expect("complete");
         assert_eq!((sent.id(), sent.message_body(), sent.message_attributes()), ("3", "{}", None));
+        assert_eq!(sent.message_group_id(), Some("E06000001"));
         let traces = sent.message_system_attributes().expect("kept");
         let trace = traces[&MessageSystemAttributeNameForSends::AwsTraceHeader].string_value();
         assert_eq!(trace, Some("Root=1-67891233-abcdef012345678912345678"));
+    }
+
+    #[test]
+    fn r72_an_authoritys_letters_are_one_lane_in_the_order_of_what_they_tell() {
+        let dead = |n: usize| {
+            let second = i64::try_from(n * 37 % 50).expect("small");
+            let letter = Letter {
+                id: Id::None,
+                reason: "redriven".into(),
+                authority: format!("E0600000{}", n % 7),
+                kind: "access".into(),
+                since: None,
+                at: Timestamp::from_second(second).ok(),
+            };
+            Dead { message: Message::builder().build(), letter }
+        };
+        let letters: Vec<_> = (0..50).map(dead).collect();
+        let lanes = lanes(&letters);
+        let mut places: Vec<_> = lanes.iter().flatten().copied().collect();
+        places.sort_unstable();
+        assert_eq!(places, (0..50).collect::<Vec<_>>(), "each once");
+        for authority in 0..7 {
+            let of = |lane: &&Vec<usize>| {
+                lane.iter().any(|place| letters[*place].letter.authority.ends_with(&authority.to_string()))
+            };
+            assert_eq!(lanes.iter().filter(of).count(), 1, "one lane");
+        }
+        assert!(lanes.iter().all(|lane| lane.is_sorted_by_key(|place| letters[*place].letter.at)));
     }
 }

@@ -35,6 +35,14 @@ pub mod kind {
     pub const DIRECTORY_CHANGE: &str = "directory-change";
     /// Dead letters were sent back for delivery.
     pub const REPLAY: &str = "dead-letter-replay";
+    /// A dead letter was shown with all that it says of a child.
+    pub const DEAD_LETTER_REVEAL: &str = "dead-letter-reveal";
+    /// Dead letters were deleted.
+    pub const DEAD_LETTER_DISCARD: &str = "dead-letter-discard";
+    /// Dead letters were moved to an archive.
+    pub const DEAD_LETTER_ARCHIVE: &str = "dead-letter-archive";
+    /// Dead letters were put back from an archive.
+    pub const DEAD_LETTER_RESTORE: &str = "dead-letter-restore";
     /// The log of accesses was searched.
     pub const AUDIT_SEARCH: &str = "audit-search";
     /// A search of the log of accesses was refused; nothing was shown.

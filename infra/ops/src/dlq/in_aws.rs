@@ -1,0 +1,118 @@
+//! Replay by AWS itself: SQS moves every letter, whatever becomes of this command.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::{
+    Client,
+    error::ProvideErrorMetadata,
+    types::{ListMessageMoveTasksResultEntry, QueueAttributeName},
+};
+use cpis::ports::AuditLog;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{progress::Progress, trail::Trail};
+use crate::{
+    failure::{Failure, Outcome, Result, on_aws},
+    interrupt::Interrupt,
+    output,
+    sweep::Length,
+};
+
+/// How often to ask how far it is.
+const ASK: Duration = Duration::from_secs(2);
+/// The most that SQS moves in a second.
+pub(super) const MOST: u32 = 500;
+
+/// Starts a task that moves all letters to the queue, and follows it to its end. A signal cancels it.
+pub(super) async fn replay<L: AuditLog>(
+    sqs: &Client,
+    (letters, queue): (&str, &str),
+    rate: Option<u32>,
+    mut trail: Trail<L>,
+    json: bool,
+) -> Result<Outcome> {
+    let interrupt = Interrupt::watch()?;
+    let (from, to) = (arn(sqs, letters).await?, arn(sqs, queue).await?);
+    let length = Length::of(sqs, letters).await?.total();
+    trail.begin().await?;
+    let call = sqs.start_message_move_task().source_arn(&from).destination_arn(to);
+    let started = call.set_max_number_of_messages_per_second(rate.and_then(|n| i32::try_from(n).ok())).send().await;
+    let started = match started {
+        Ok(started) => started,
+        Err(error) => {
+            let unknown = error.code().is_some_and(|code| {
+                ["UnsupportedOperation", "InvalidAction", "UnknownOperationException"].iter().any(|c| code.contains(c))
+            });
+            let hint =
+                if unknown { "; this endpoint does not move messages by itself: leave out --in-aws" } else { "" };
+            trail.end("failed", &[]).await?;
+            return Err(Failure::error(format!("{}{hint}", on_aws("start the move in AWS")(error))));
+        }
+    };
+    let ended = follow(sqs, &from, started.task_handle().unwrap_or_default(), length, &interrupt).await;
+    let (how, moved) = match &ended {
+        Ok(task) => (task.status().unwrap_or("UNKNOWN").to_lowercase(), count(task)),
+        Err(_) => ("unknown".to_owned(), 0),
+    };
+    trail.end(&how, &[("moved", moved)]).await?;
+    let task = ended?;
+    let text = format!("replayed {moved} in AWS: {how}");
+    if json {
+        output::json(&json!({"inAws": true, "ending": how, "moved": moved}))?
+    } else {
+        output::line(&text)?
+    }
+    if let Some(why) = task.failure_reason() {
+        eprintln!("note: AWS says: {why}");
+    }
+    Ok(if how == "completed" { Outcome::Done } else { Outcome::NeedsAttention })
+}
+
+/// Follows a task to its end.
+async fn follow(
+    sqs: &Client,
+    from: &str,
+    handle: &str,
+    length: u64,
+    interrupt: &Interrupt,
+) -> Result<ListMessageMoveTasksResultEntry> {
+    let progress = Progress::of(length);
+    let (mut told, mut cancelled) = (0, false);
+    loop {
+        if interrupt.came() && !cancelled {
+            cancelled = true;
+            let call = sqs.cancel_message_move_task().task_handle(handle);
+            call.send().await.map_err(on_aws("cancel the move in AWS, which goes on"))?;
+        }
+        let call = sqs.list_message_move_tasks().source_arn(from).max_results(1);
+        let answer = call.send().await.map_err(on_aws("ask AWS how far the move is (it goes on)"))?;
+        // The newest comes first.
+        let task = answer.results.unwrap_or_default().into_iter().next();
+        let task = task.ok_or_else(|| Failure::error("AWS does not know the move any more; see `cpis dlq list`"))?;
+        progress.add(usize::try_from(count(&task).saturating_sub(told)).unwrap_or(0));
+        told = count(&task);
+        if !matches!(task.status(), Some("RUNNING" | "CANCELLING")) {
+            progress.end();
+            return Ok(task);
+        }
+        if cancelled {
+            tokio::time::sleep(ASK).await;
+        } else {
+            interrupt.wait_until(Instant::now() + ASK).await;
+        }
+    }
+}
+
+fn count(task: &ListMessageMoveTasksResultEntry) -> u64 {
+    u64::try_from(task.approximate_number_of_messages_moved()).unwrap_or(0)
+}
+
+/// The ARN of a queue.
+async fn arn(sqs: &Client, queue: &str) -> Result<String> {
+    let name = QueueAttributeName::QueueArn;
+    let call = sqs.get_queue_attributes().queue_url(queue).attribute_names(name.clone());
+    let answer = call.send().await.map_err(on_aws("ask for the queue's ARN"))?;
+    let arn = answer.attributes.and_then(|mut attributes| attributes.remove(&name));
+    arn.ok_or_else(|| Failure::error("the queue has no ARN"))
+}

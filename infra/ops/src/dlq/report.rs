@@ -1,0 +1,166 @@
+//! What a run did, for people and programs.
+
+use serde_json::{Value, json};
+
+use jiff::Timestamp;
+
+use super::{
+    letter::Id,
+    tally::{DeadLetters, table},
+    trail::Deed,
+};
+use crate::{
+    failure::{Outcome, Result},
+    output,
+    sweep::unseen_note,
+};
+
+/// So many letters are named without being asked for.
+const NAMED: usize = 100;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Everything that was meant was seen.
+    Done,
+    /// What was sent kept coming back.
+    Stopped,
+    /// By a signal.
+    Interrupted,
+    /// By an error.
+    Failed,
+}
+
+impl Ending {
+    /// The stable code.
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Stopped => "stopped",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub(super) struct Report {
+    dry_run: bool,
+    pub(super) ending: Ending,
+    /// Letters of which was done what was to be done; in a dry run, those of which it would be.
+    pub(super) moved: DeadLetters,
+    /// The first of them.
+    named: Vec<Id>,
+    /// Letters that the filter or the limit left out.
+    pub(super) left: usize,
+    /// Letters that failed again while the run lasted, or stood twice in the queue; they were left.
+    pub(super) came_back: usize,
+    /// Letters with which it did not work; they were left.
+    pub(super) not_taken: usize,
+    /// Letters that were taken care of and could not be deleted: another run does it again, to no effect.
+    pub(super) not_deleted: usize,
+    /// About how many could not be looked at.
+    pub(super) unseen: u64,
+}
+
+impl Report {
+    pub(super) fn new(dry_run: bool) -> Self {
+        Self {
+            dry_run,
+            ending: Ending::Done,
+            moved: DeadLetters::default(),
+            named: Vec::new(),
+            left: 0,
+            came_back: 0,
+            not_taken: 0,
+            not_deleted: 0,
+            unseen: 0,
+        }
+    }
+
+    /// Remembers the name of a letter, if it is one of the first.
+    pub(super) fn name(&mut self, id: Id) {
+        if self.named.len() < NAMED {
+            self.named.push(id);
+        }
+    }
+
+    /// The counts, for the audit log.
+    pub(super) fn counts(&self) -> [(&'static str, u64); 5] {
+        let counts =
+            [self.moved.total(), self.left, self.came_back, self.not_taken, self.not_deleted].map(|n| n as u64);
+        let names = ["moved", "left", "cameBack", "notTaken", "notDeleted"];
+        std::array::from_fn(|n| (names[n], counts[n]))
+    }
+
+    /// What was done before an error.
+    pub(super) fn so_far(&self) -> String {
+        format!("{} done before that; run the command again", self.moved.total())
+    }
+
+    /// Tells it, and how that is.
+    pub(super) fn print(&self, deed: Deed, json: bool, each: bool) -> Result<Outcome> {
+        match json {
+            true if each => output::line(&self.json(deed).to_string())?,
+            true => output::json(&self.json(deed))?,
+            false => self.print_text(deed, each)?,
+        }
+        for note in self.notes() {
+            eprintln!("note: {note}");
+        }
+        let well = self.ending == Ending::Done && self.notes().is_empty();
+        Ok(if well { Outcome::Done } else { Outcome::NeedsAttention })
+    }
+
+    fn json(&self, deed: Deed) -> Value {
+        let mut report = json!({
+            "dryRun": self.dry_run,
+            "ending": self.ending.code(),
+            "ids": self.named,
+            "left": self.left,
+            "cameBack": self.came_back,
+            "notTaken": self.not_taken,
+            "notDeleted": self.not_deleted,
+            "unseen": self.unseen,
+        });
+        report[deed.done] = json!(self.moved);
+        report
+    }
+
+    fn print_text(&self, deed: Deed, each: bool) -> Result<()> {
+        let total = self.moved.total();
+        if total > 0 {
+            output::line(&table(self.moved.groups(), Timestamp::now()))?;
+        }
+        if self.dry_run && !each {
+            for id in &self.named {
+                output::line(&id.to_string())?;
+            }
+            if total > self.named.len() {
+                output::line(&format!("and {} more; --each names all", total - self.named.len()))?;
+            }
+        }
+        let verb = if self.dry_run { deed.would } else { deed.done };
+        Ok(output::line(&format!("{verb} {total}, left {}", self.left))?)
+    }
+
+    /// What somebody should look at.
+    fn notes(&self) -> Vec<String> {
+        let counted = [
+            (
+                self.came_back,
+                "failed again while this ran, or stood twice in the queue, and stay dead letters: see `cpis dlq list`",
+            ),
+            (self.not_taken, "were not taken by the queue, and stay dead letters: run this again"),
+            (self.not_deleted, "were taken care of but not deleted: run this again, each still counts once"),
+        ];
+        let counted = counted.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let ending = match self.ending {
+            Ending::Stopped => Some("stopped: what is replayed keeps failing; mend the reason first (`cpis dlq list`)"),
+            Ending::Interrupted => Some("interrupted; what is not done yet is where it was: run this again"),
+            Ending::Done | Ending::Failed => None,
+        };
+        counted.chain(unseen_note(self.unseen)).chain(ending.map(str::to_owned)).collect()
+    }
+}

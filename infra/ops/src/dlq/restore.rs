@@ -1,0 +1,173 @@
+//! From an archive back into the dead-letter queue.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use aws_sdk_sqs::Client;
+use cpis::ports::AuditLog;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    archive::{Reader, dead},
+    letter::{Letter, key},
+    progress::Progress,
+    replay::{build, fitting, size},
+    report::{Ending, Report},
+    run::{Dead, Selection},
+    tally::Tally,
+    trail::Trail,
+};
+use crate::{
+    failure::{Failure, Result, on_aws, on_file},
+    interrupt::Interrupt,
+    sweep::{Sweep, WINDOW},
+};
+
+/// A run that restores letters.
+pub(super) struct Restore<'a, L> {
+    pub(super) selection: &'a Selection,
+    pub(super) sqs: &'a Client,
+    pub(super) queue: &'a str,
+    pub(super) from: PathBuf,
+    pub(super) trail: Option<Trail<L>>,
+    pub(super) show: &'a mut dyn FnMut(&Letter) -> Result<()>,
+}
+
+/// Counts of the run.
+struct Counts {
+    tally: Tally,
+    report: Report,
+}
+
+impl<L: AuditLog> Restore<'_, L> {
+    /// Reads the archive through before it sends anything; then sends what is meant and not in the queue yet (R72).
+    pub(super) async fn through(mut self) -> Result<Report> {
+        let interrupt = Interrupt::watch()?;
+        let path = self.from.clone();
+        let file = File::open(&path).map_err(on_file(&path))?;
+        let checked = Reader::of(&file, &path)?.check()?;
+        if checked.is_torn {
+            eprintln!(
+                "note: the archive ends in the middle of a line: an archiving was killed, and left that letter in the queue"
+            );
+        }
+        let mut there = self.there().await?;
+        if let Some(trail) = &mut self.trail {
+            trail.begin().await?;
+        }
+        let report = Report::new(self.selection.dry_run);
+        let mut counts = Counts { tally: Tally::new(Timestamp::now()), report };
+        let ended = self.letters((&file, &path), &mut there, &interrupt, &mut counts).await;
+        let Counts { tally, mut report } = counts;
+        report.moved = tally.finish();
+        report.ending = *ended.as_ref().unwrap_or(&Ending::Failed);
+        let told = match &mut self.trail {
+            Some(trail) => trail.end(report.ending.code(), &report.counts()).await,
+            None => Ok(()),
+        };
+        match ended.and(told) {
+            Ok(()) => Ok(report),
+            Err(failure) => Err(Failure::error(format!("{failure} ({})", report.so_far()))),
+        }
+    }
+
+    /// What is in the queue already.
+    async fn there(&self) -> Result<HashSet<Uuid>> {
+        let mut sweep = Sweep::of(self.sqs, self.queue).await?;
+        let mut there = HashSet::new();
+        let read = loop {
+            match sweep.next(WINDOW).await {
+                Ok(messages) if messages.is_empty() => break Ok(()),
+                Ok(messages) => {
+                    there.extend(messages.iter().map(|m| key(Letter::read(m).id, m.body().unwrap_or_default())));
+                    if let Err(failure) = sweep.hold(&messages) {
+                        break Err(failure);
+                    }
+                    sweep.renew().await;
+                }
+                Err(failure) => break Err(failure),
+            }
+        };
+        match sweep.finish().await {
+            0 => read.map(|()| there),
+            n => Err(Failure::error(format!(
+                "about {n} dead letters are held by another command, so that it cannot be told which of the archive are among \
+                 them; they come back within minutes: run this again"
+            ))),
+        }
+    }
+
+    async fn letters(
+        &mut self,
+        (file, path): (&File, &Path),
+        there: &mut HashSet<Uuid>,
+        interrupt: &Interrupt,
+        counts: &mut Counts,
+    ) -> Result<Ending> {
+        let now = Timestamp::now();
+        let mut reader = Reader::of(file, path)?;
+        let mut room = self.selection.limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+        let progress = Progress::of(0);
+        let mut window = Vec::new();
+        loop {
+            let next = if room == 0 { None } else { reader.next()? };
+            let is_last = next.is_none();
+            if let Some(archived) = next {
+                let dead = dead(archived)?;
+                let is_new = !there.contains(&key(dead.letter.id, dead.message.body().unwrap_or_default()));
+                if is_new && self.selection.filter.admits(&dead.letter, now) {
+                    there.insert(key(dead.letter.id, dead.message.body().unwrap_or_default()));
+                    room -= 1;
+                    window.push(dead);
+                } else {
+                    counts.report.left += 1;
+                }
+            }
+            if window.len() == WINDOW || is_last {
+                self.send(&window, counts).await?;
+                progress.add(window.len());
+                window.clear();
+            }
+            if is_last || interrupt.came() {
+                progress.end();
+                return Ok(if is_last { Ending::Done } else { Ending::Interrupted });
+            }
+        }
+    }
+
+    /// Sends letters with all that belongs to them, the reason of their failure too.
+    async fn send(&mut self, letters: &[Dead], counts: &mut Counts) -> Result<()> {
+        let mut taken = vec![self.selection.dry_run; letters.len()];
+        let mut from = 0;
+        while from < letters.len() && !self.selection.dry_run {
+            let to = from + fitting(letters[from..].iter().map(|dead| size(&dead.message)));
+            let entry = |place: usize| {
+                let message = &letters[place].message;
+                build(place, message, message.message_attributes().cloned().unwrap_or_default())
+            };
+            let entries = (from..to).map(entry).collect::<Result<_>>()?;
+            let call = self.sqs.send_message_batch().queue_url(self.queue).set_entries(Some(entries));
+            let answer = call.send().await.map_err(on_aws("send to the dead-letter queue"))?;
+            for place in answer.successful.iter().filter_map(|sent| sent.id.parse::<usize>().ok()) {
+                taken[place] = true;
+            }
+            from = to;
+        }
+        if let Some(trail) = &mut self.trail {
+            trail.letters(letters.iter().zip(&taken).map(|(dead, taken)| (&dead.letter, *taken))).await?;
+        }
+        for (dead, _) in letters.iter().zip(&taken).filter(|(_, taken)| **taken) {
+            counts.tally.add(&dead.letter);
+            counts.report.name(dead.letter.id);
+            if self.selection.each {
+                (self.show)(&dead.letter)?;
+            }
+        }
+        counts.report.not_taken += taken.iter().filter(|taken| !**taken).count();
+        Ok(())
+    }
+}

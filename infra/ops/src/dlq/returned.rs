@@ -1,0 +1,105 @@
+//! Whether what was sent back for delivery comes back as a dead letter.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::{Client, types::Message};
+use tokio::time::Instant;
+
+use super::letter::{Letter, key};
+use crate::{failure::Result, interrupt::Interrupt, sweep::Length};
+
+/// Bits by which a letter is remembered.
+const MARKS: u64 = 7;
+/// The least size of the memory, in bits: a million bytes.
+const LEAST_BITS: u64 = 1 << 23;
+/// Bits for each letter of a long queue: one of thirty million is taken for another, and stays where it is.
+const BITS_EACH: u64 = 80;
+/// How often to look.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often to look again before a queue's length is believed: it is only roughly known, and lags behind.
+const DOUBTS: usize = 5;
+/// For how long not to look after a length that turned out wrong.
+const TRUST: Duration = Duration::from_secs(30);
+
+/// What is known of letters that come back. Needs the same memory however many were sent.
+pub(super) struct Returned<'a> {
+    sqs: &'a Client,
+    queue: &'a str,
+    /// Letters that were sent, each by a few bits; another may have the same by chance.
+    bits: Vec<u64>,
+    /// How many that come back are too many.
+    patience: Option<u64>,
+    /// How long the queue was at the beginning.
+    length: u64,
+    sent: u64,
+    deleted: u64,
+    back: u64,
+    looked: Instant,
+}
+
+impl<'a> Returned<'a> {
+    pub(super) fn new(sqs: &'a Client, queue: &'a str, length: u64, patience: Option<u64>) -> Self {
+        let bits = if patience.is_some() { LEAST_BITS.max(length * BITS_EACH) } else { 64 };
+        let bits = vec![0; usize::try_from(bits / 64).unwrap_or(1)];
+        Self { sqs, queue, bits, patience, length, sent: 0, deleted: 0, back: 0, looked: Instant::now() }
+    }
+
+    /// Notes that a letter was sent.
+    pub(super) fn sent(&mut self, letter: &Letter, message: &Message) {
+        self.sent += 1;
+        if self.patience.is_some() {
+            for (word, bit) in self.marks(letter, message) {
+                self.bits[word] |= bit;
+            }
+        }
+    }
+
+    /// Notes that so many letters were deleted.
+    pub(super) fn deleted(&mut self, letters: usize) {
+        self.deleted += letters as u64;
+    }
+
+    /// Whether a letter is one that was sent in this run, and notes it.
+    pub(super) fn is_back(&mut self, letter: &Letter, message: &Message) -> bool {
+        let is_back =
+            self.patience.is_some() && self.marks(letter, message).all(|(word, bit)| self.bits[word] & bit != 0);
+        self.back += u64::from(is_back);
+        is_back
+    }
+
+    /// The places of a letter's bits.
+    fn marks(&self, letter: &Letter, message: &Message) -> impl Iterator<Item = (usize, u64)> + use<> {
+        let (one, two) = key(letter.id, message.body().unwrap_or_default()).as_u64_pair();
+        let size = self.bits.len() as u64 * 64;
+        (0..MARKS).map(move |n| {
+            let place = one.wrapping_add(n.wrapping_mul(two | 1)) % size;
+            (usize::try_from(place / 64).unwrap_or(0), 1 << (place % 64))
+        })
+    }
+
+    /// Whether so much came back that there is no point in going on: that is, a tenth of what was sent.
+    ///
+    /// Letters are told one by one where they are received again. They stand behind all others, so the queue's length is
+    /// looked at too: it ought to shrink by what is deleted.
+    pub(super) async fn keeps_failing(&mut self, interrupt: &Interrupt) -> Result<bool> {
+        let Some(patience) = self.patience else { return Ok(false) };
+        let too_many = |back: u64, sent: u64| back >= patience && back * 10 >= sent;
+        if too_many(self.back, self.sent) {
+            return Ok(true);
+        }
+        if self.looked.elapsed() < LOOK {
+            return Ok(false);
+        }
+        self.looked = Instant::now();
+        for doubts in 0..=DOUBTS {
+            let expected = self.length.saturating_sub(self.deleted);
+            let more = Length::of(self.sqs, self.queue).await?.total().saturating_sub(expected);
+            if !too_many(more, self.sent) {
+                self.looked += if doubts > 0 { TRUST } else { Duration::ZERO };
+                return Ok(false);
+            }
+            interrupt.wait_until(Instant::now() + LOOK).await;
+        }
+        Ok(true)
+    }
+}

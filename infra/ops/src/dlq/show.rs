@@ -1,0 +1,185 @@
+//! One dead letter, without what tells of the child unless that is asked for and recorded.
+
+use aws_sdk_sqs::{
+    Client,
+    types::{Message, MessageSystemAttributeName},
+};
+use clap::Args;
+use cpis::ports::AuditLog;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::{
+    letter::{Id, Letter},
+    trail::{REVEAL, Trail},
+};
+use crate::{
+    failure::{Outcome, Result},
+    operator::Operator,
+    output,
+    sweep::{Sweep, WINDOW, unseen_note},
+};
+
+/// Fields of a notification that tell nothing of the child.
+const OPEN_FIELDS: [&str; 7] = ["id", "accessId", "authority", "at", "kind", "traceId", "organisation"];
+/// Attributes that do not.
+const OPEN_ATTRIBUTES: [&str; 6] = ["reason", "authority", "attempts", "failedAt", "kind", "traceId"];
+/// What stands for what is not shown.
+const REDACTED: &str = "[redacted]";
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// Id of the notification, as in logs and mailboxes; or the queue's, of what is none
+    #[arg(value_name = "UUID")]
+    id: Uuid,
+    /// Show all of it, which is about a child; written to the audit log first
+    #[arg(long, requires = "because")]
+    reveal: bool,
+    #[command(flatten)]
+    operator: Operator,
+}
+
+impl ShowArgs {
+    pub(super) async fn run<L: AuditLog>(
+        self,
+        sqs: &Client,
+        queue: &str,
+        log: impl AsyncFnOnce() -> Result<L>,
+        json: bool,
+    ) -> Result<Outcome> {
+        let Some((letter, message)) = self.find(sqs, queue).await? else {
+            return Ok(Outcome::NeedsAttention);
+        };
+        if self.reveal {
+            let (actor, why) = (self.operator.actor()?, self.operator.because(REVEAL.name)?);
+            let mut trail = Trail::new(log().await?, REVEAL, actor, why, format!("id={}", self.id));
+            // R71: nothing is shown that is not recorded.
+            trail.letters([(&letter, true)]).await?;
+        }
+        let shown = shown(&letter, &message, self.reveal);
+        if json {
+            output::json(&shown)?;
+        } else {
+            text(&shown, &letter)?;
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Looks for the letter, and leaves it and all others where they are.
+    async fn find(&self, sqs: &Client, queue: &str) -> Result<Option<(Letter, Message)>> {
+        let mut sweep = Sweep::of(sqs, queue).await?;
+        let found = loop {
+            let messages = match sweep.next(WINDOW).await {
+                Ok(messages) if messages.is_empty() => break Ok(None),
+                Ok(messages) => messages,
+                Err(failure) => break Err(failure),
+            };
+            if let Err(failure) = sweep.hold(&messages) {
+                break Err(failure);
+            }
+            sweep.renew().await;
+            let mut letters = messages.into_iter().map(|m| (Letter::read(&m), m));
+            if let Some(found) = letters.find(|(letter, _)| letter.id.uuid() == Some(self.id)) {
+                break Ok(Some(found));
+            }
+        };
+        let unseen = sweep.finish().await;
+        if matches!(found, Ok(None)) {
+            eprintln!("note: no dead letter has this id");
+            unseen_note(unseen).iter().for_each(|note| eprintln!("note: {note}"));
+        }
+        found
+    }
+}
+
+/// The letter as JSON, with as much as may be shown.
+fn shown(letter: &Letter, message: &Message, reveal: bool) -> Value {
+    let system = |name| message.attributes().and_then(|a| a.get(&name)).cloned();
+    let attributes = message.message_attributes().into_iter().flatten().map(|(name, value)| {
+        let is_open = reveal || OPEN_ATTRIBUTES.contains(&name.as_str());
+        (name.clone(), if is_open { value.string_value().unwrap_or("(binary)") } else { REDACTED }.into())
+    });
+    let attributes: Map<String, Value> = attributes.collect();
+    json!({
+        "letter": letter,
+        "receives": system(MessageSystemAttributeName::ApproximateReceiveCount),
+        "messageId": message.message_id(),
+        "trace": system(MessageSystemAttributeName::AwsTraceHeader),
+        "attributes": attributes,
+        "body": body(letter, message.body().unwrap_or_default(), reveal),
+    })
+}
+
+fn body(letter: &Letter, text: &str, reveal: bool) -> Value {
+    let parsed = serde_json::from_str::<Map<String, Value>>(text).ok();
+    match (parsed, letter.id) {
+        (Some(fields), _) if reveal => fields.into(),
+        (None, _) if reveal => text.into(),
+        (Some(mut fields), Id::Notification(_)) => {
+            for (_, value) in fields.iter_mut().filter(|(name, _)| !OPEN_FIELDS.contains(&name.as_str())) {
+                *value = REDACTED.into();
+            }
+            fields.into()
+        }
+        // Of what is no notification nobody knows which parts are open.
+        _ => format!("[redacted: {} bytes]", text.len()).into(),
+    }
+}
+
+fn text(shown: &Value, letter: &Letter) -> Result<()> {
+    let age = letter.since.map_or_else(|| "-".into(), |since| output::ago(since, Timestamp::now()));
+    output::line(&format!("{}: {}, for {}, given up {age} ago", letter.id, letter.reason, letter.authority))?;
+    for (name, value) in shown["attributes"].as_object().into_iter().flatten() {
+        output::line(&format!("  {name}: {}", value.as_str().unwrap_or_default().escape_debug()))?;
+    }
+    Ok(output::json(&shown["body"])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_sqs::types::MessageAttributeValue;
+
+    use super::*;
+
+    /// What may not be seen.
+    const CLOSED: [&str; 5] = ["9990000018", "C-17", "Sam Sample", "R0260", "secret"];
+
+    fn message(body: &str) -> Message {
+        let text = |t: &str| MessageAttributeValue::builder().data_type("String").string_value(t).build();
+        Message::builder()
+            .message_id(Uuid::max().to_string())
+            .body(body)
+            .message_attributes("reason", text("step-failed").expect("complete"))
+            .message_attributes("other", text("secret").expect("complete"))
+            .build()
+    }
+
+    fn notification() -> Value {
+        json!({
+            "id": Uuid::nil(), "accessId": Uuid::nil(), "authority": "E06000001", "at": "2026-11-22T12:00:00Z",
+            "nhsNumber": "9990000018", "localIds": ["C-17"], "organisation": {"code": "ZX001", "name": "Sample Hospital"},
+            "viewer": {"name": "Sam Sample", "jobRole": {"code": "R0260"}}, "traceId": Uuid::nil(), "later": "secret",
+        })
+    }
+
+    #[test]
+    fn r31_nothing_of_a_child_is_shown_unless_asked_for() {
+        for body in [notification().to_string(), "9990000018 Sam Sample".into(), r#"{"nhsNumber":"9990000018"}"#.into()]
+        {
+            let message = message(&body);
+            let letter = Letter::read(&message);
+            let redacted = shown(&letter, &message, false).to_string();
+            assert!(CLOSED.iter().all(|closed| !redacted.contains(closed)), "{redacted}");
+            let revealed = shown(&letter, &message, true).to_string();
+            assert!(revealed.contains("9990000018") && revealed.contains("secret"), "{revealed}");
+        }
+        let message = message(&notification().to_string());
+        let shown = shown(&Letter::read(&message), &message, false);
+        assert_eq!(shown["body"]["organisation"]["name"], "Sample Hospital");
+        assert_eq!(
+            (&shown["body"]["nhsNumber"], &shown["attributes"]["reason"]),
+            (&json!(REDACTED), &json!("step-failed"))
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! What is told to the audit log: that a command begins, what became of each letter, and how it ended (R71).
+
+use cpis::{
+    domain::audit::{Actor, Entry, kind},
+    ports::AuditLog,
+};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::letter::{Id, Letter};
+use crate::failure::{Failure, Result};
+
+/// What a command does to dead letters: names for people and for the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Deed {
+    /// Kind of its entries in the audit log.
+    pub(super) kind: &'static str,
+    /// What was done to a letter, also the outcome's name in the log.
+    pub(super) done: &'static str,
+    /// What would be.
+    pub(super) would: &'static str,
+    /// What the command is, in "… needs a reason".
+    pub(super) name: &'static str,
+}
+
+/// Sends letters back for delivery.
+pub(super) const REPLAY: Deed = Deed { kind: kind::REPLAY, done: "replayed", would: "would replay", name: "a replay" };
+/// Deletes letters.
+pub(super) const DISCARD: Deed =
+    Deed { kind: kind::DEAD_LETTER_DISCARD, done: "discarded", would: "would discard", name: "discarding" };
+/// Moves letters to a file.
+pub(super) const ARCHIVE: Deed =
+    Deed { kind: kind::DEAD_LETTER_ARCHIVE, done: "archived", would: "would archive", name: "archiving" };
+/// Moves letters from a file.
+pub(super) const RESTORE: Deed =
+    Deed { kind: kind::DEAD_LETTER_RESTORE, done: "restored", would: "would restore", name: "restoring" };
+/// Shows a letter.
+pub(super) const REVEAL: Deed =
+    Deed { kind: kind::DEAD_LETTER_REVEAL, done: "revealed", would: "would reveal", name: "--reveal" };
+
+/// The trail of one run of a command.
+pub(super) struct Trail<L> {
+    log: L,
+    deed: Deed,
+    run: Uuid,
+    actor: Actor,
+    why: String,
+    filter: String,
+    /// Entries so far.
+    told: u32,
+}
+
+impl<L: AuditLog> Trail<L> {
+    /// A trail of a run that begins now. Nothing is told yet.
+    pub(super) fn new(log: L, deed: Deed, actor: Actor, why: &str, filter: String) -> Self {
+        Self { log, deed, run: Uuid::new_v4(), actor, why: why.to_owned(), filter, told: 0 }
+    }
+
+    /// Tells that the run begins. R71
+    pub(super) async fn begin(&mut self) -> Result<()> {
+        let entry = self.entry("begun").with("filter", &self.filter);
+        self.tell(entry).await
+    }
+
+    /// Tells what became of letters: all of them in one entry.
+    pub(super) async fn letters<'l>(&mut self, letters: impl IntoIterator<Item = (&'l Letter, bool)>) -> Result<()> {
+        let (mut done, mut left) = (Vec::new(), Vec::new());
+        for (letter, is_done) in letters {
+            if is_done { &mut done } else { &mut left }.push(named(letter.id));
+        }
+        if done.is_empty() && left.is_empty() {
+            return Ok(());
+        }
+        let entry = self.entry("letters").with(self.deed.done, done.join(",")).with("left", left.join(","));
+        self.tell(entry).await
+    }
+
+    /// Tells how the run ended: `done`, `stopped`, `interrupted` or `failed`.
+    pub(super) async fn end(&mut self, how: &str, counts: &[(&str, u64)]) -> Result<()> {
+        let entry = counts.iter().fold(self.entry("ended").with("how", how), |e, (name, n)| e.with(name, n));
+        self.tell(entry).await
+    }
+
+    fn entry(&self, step: &str) -> Entry {
+        let id = Uuid::new_v5(&self.run, &self.told.to_be_bytes());
+        Entry::new(id, Timestamp::now(), self.deed.kind, self.actor.clone(), "")
+            .with("run", self.run)
+            .with("step", step)
+            .with("why", &self.why)
+    }
+
+    async fn tell(&mut self, entry: Entry) -> Result<()> {
+        let told = self.log.append(&[entry]).await;
+        told.map_err(|e| Failure::error(format!("cannot write to the audit log, and nothing is done untold: {e}")))?;
+        self.told += 1;
+        Ok(())
+    }
+}
+
+/// The id as it stands in the log: of a notification, or of a message of the queue that is none.
+fn named(id: Id) -> String {
+    match id {
+        Id::Notification(id) => id.to_string(),
+        Id::Message(id) => format!("message:{id}"),
+        Id::None => "unnamed".into(),
+    }
+}

@@ -1,0 +1,186 @@
+//! The operator's commands on dead letters are killed at every call that they make, or lose its answer, and are run again
+//! until they are done. Whatever the moment, the end is that of a run that nothing disturbed.
+
+use cpis_tests::{
+    binaries,
+    operator::{Ended, Operator},
+    proxy::{Fault, Plan, When},
+    world::{AUTHORITIES, World, nhs_number},
+};
+use futures_util::{StreamExt, stream};
+use serde_json::{Map, Value, json};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use super::{AT_ONCE, PATIENCE};
+
+/// Letters in the queue: more than one call brings.
+const LETTERS: usize = 13;
+/// Longer than anybody holds a message.
+const LONG: u64 = 13 * 3600;
+const WHY: &str = "a test of crashes";
+
+/// What is done to the letters of the first authority, or to all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Replay,
+    ReplaySome,
+    Discard,
+    Archive,
+    Restore,
+}
+
+/// A world with dead letters, and somebody to see to them.
+struct Place {
+    world: World,
+    operator: Operator,
+    file: PathBuf,
+}
+
+impl Deed {
+    fn arguments(self, file: &Path) -> Vec<&str> {
+        let file = file.to_str().expect("text");
+        let mut arguments = match self {
+            Self::Replay => vec!["dlq", "replay"],
+            Self::ReplaySome => vec!["dlq", "replay", "--authority", AUTHORITIES[0]],
+            Self::Discard => vec!["dlq", "discard", "--authority", AUTHORITIES[0]],
+            Self::Archive => vec!["dlq", "archive", "--all", "--to", file],
+            Self::Restore => vec!["dlq", "restore", file],
+        };
+        arguments.extend(["--because", WHY, "--json"]);
+        arguments
+    }
+
+    async fn begin(self) -> Place {
+        let world = World::new().await;
+        let outputs = [
+            ("AsnQueueUrl", world.sqs.queue_url("asn")),
+            ("AsnDlqUrl", world.sqs.queue_url("asn-dlq")),
+            ("AuditTable", "audit".to_owned()),
+        ];
+        let operator = Operator::of(binaries::cpis(), &outputs).await;
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.letters", Uuid::new_v4()));
+        let place = Place { world, operator, file };
+        if self == Self::Restore {
+            std::fs::write(&place.file, archived().await).expect("written");
+        } else {
+            (0..LETTERS).for_each(|n| place.world.sqs.send("asn-dlq", &body(n), attributes(n)));
+        }
+        place
+    }
+
+    /// Everything that must be the same in the end: what is in the queues, with all that belongs to it, and in the file.
+    fn end(self, place: &Place) -> Value {
+        let queue = |name: &str| -> BTreeSet<String> {
+            let messages = place.world.sqs.messages(name);
+            messages.iter().map(|m| json!([m.body, m.attributes, m.trace, m.group]).to_string()).collect()
+        };
+        let lines = std::fs::read_to_string(&place.file).unwrap_or_default();
+        let letter = |line: &str| -> Value {
+            let mut line: Value = serde_json::from_str(line).expect("a whole line");
+            // Made anew for each world.
+            line["letter"]["message_id"] = Value::Null;
+            line["letter"].clone()
+        };
+        let archived: BTreeSet<String> = lines.lines().map(|line| letter(line).to_string()).collect();
+        json!({"queue": queue("asn"), "dead": queue("asn-dlq"), "archived": archived})
+    }
+}
+
+fn body(n: usize) -> String {
+    if n == 4 {
+        return "not a notification".into();
+    }
+    json!({
+        "id": Uuid::from_u128(n as u128), "accessId": Uuid::nil(), "authority": AUTHORITIES[n % 2],
+        "at": format!("2026-01-01T00:00:{n:02}Z"), "nhsNumber": nhs_number(n), "localIds": [], "traceId": Uuid::nil(),
+        "viewer": {"name": "Sam Sample"}, "organisation": {"code": "ZX001", "name": "Sample"},
+    })
+    .to_string()
+}
+
+fn attributes(n: usize) -> Map<String, Value> {
+    let text = |value: &str| json!({"DataType": "String", "StringValue": value});
+    let all = [("reason", "step-failed"), ("authority", AUTHORITIES[n % 2]), ("traceId", "t"), ("kind", "access")];
+    all.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect()
+}
+
+/// An archive of the letters, made by the command itself, once.
+async fn archived() -> &'static [u8] {
+    static ARCHIVED: OnceCell<Vec<u8>> = OnceCell::const_new();
+    let make = async || {
+        let place = Box::pin(Deed::Archive.begin()).await;
+        let ended = place.run(Deed::Archive).await;
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        std::fs::read(&place.file).expect("an archive")
+    };
+    ARCHIVED.get_or_init(make).await
+}
+
+impl Place {
+    async fn run(&self, deed: Deed) -> Ended {
+        self.operator.run(&self.world.proxy.url, &deed.arguments(&self.file)).await
+    }
+
+    /// Runs the command until it says that all is done.
+    async fn finish(&self, deed: Deed, first: Ended) {
+        let mut ended = first;
+        for _ in 0..PATIENCE {
+            if ended.status == Some(0) {
+                return;
+            }
+            assert!(matches!(ended.status, None | Some(1 | 3)), "{deed:?}: {ended:?}");
+            self.world.sqs.advance(LONG);
+            ended = self.run(deed).await;
+        }
+        panic!("{deed:?} is not done after {PATIENCE} runs: {ended:?}");
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+async fn survives(deed: Deed) {
+    let clean = deed.begin().await;
+    let ended = clean.run(deed).await;
+    assert_eq!(ended.status, Some(0), "{deed:?}: {ended:?}");
+    let (expected, calls) = (&deed.end(&clean), clean.world.proxy.calls());
+    let crashes = (1..=calls.len())
+        .flat_map(|call| [(call, When::Before, true), (call, When::After, true), (call, When::After, false)]);
+    stream::iter(crashes)
+        .for_each_concurrent(AT_ONCE, |(call, when, kill)| async move {
+            let place = deed.begin().await;
+            let arguments = deed.arguments(&place.file);
+            let running = place.operator.start(&place.world.proxy.url, &arguments);
+            let fault = if kill { Fault::Kill(running.killer()) } else { Fault::Drop };
+            place.world.proxy.arm(Plan { call, when, fault });
+            place.finish(deed, running.end().await).await;
+            let moment = format!("{deed:?}, call {call} ({:?}), {when:?}, killed: {kill}", place.world.proxy.calls());
+            assert_eq!(place.world.proxy.fired(), 1, "{moment}");
+            assert_eq!(&deed.end(&place), expected, "{moment}");
+            if deed == Deed::Restore && kill {
+                assert_eq!(place.world.sqs.messages("asn-dlq").len(), LETTERS, "each once: {moment}");
+            }
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r72_a_replay_survives_kill_9_at_every_call() {
+    survives(Deed::Replay).await;
+    survives(Deed::ReplaySome).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r72_discarding_archiving_and_restoring_survive_kill_9_at_every_call() {
+    survives(Deed::Discard).await;
+    survives(Deed::Archive).await;
+    survives(Deed::Restore).await;
+}
