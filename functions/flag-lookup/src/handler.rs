@@ -101,7 +101,7 @@ fn interaction(resource: &str) -> Option<Interaction> {
 fn parameters(incoming: &Incoming) -> Result<Vec<(String, String)>, Answer> {
     let mut parameters = incoming.query.clone();
     if incoming.method == Method::POST {
-        let media_type = incoming.header("Content-Type").and_then(|value| value.split(';').next()).map(str::trim);
+        let media_type = incoming.media_type()?.and_then(|value| value.split(';').next()).map(str::trim);
         if !media_type.is_some_and(|m| m.eq_ignore_ascii_case(FORM)) {
             let outcome = Outcome::new(Kind::UnsupportedMediaType, format!("send the search as {FORM}"));
             return Err(Answer::refusal(&outcome.at("http.Content-Type"), "lookup.bad-search"));

@@ -24,9 +24,11 @@ pub(crate) async fn handle(store: &Dynamo, incoming: Incoming) -> Result<Answer,
         }
         ["cpis", "authorities", code, "uploads", sequence] => {
             let authority = incoming.own_authority(code)?;
-            let sequence = sequence
-                .parse()
-                .map_err(|_| refuse(Kind::NotFound, "a sequence is a number", "reconcile.no-upload"))?;
+            // `parse` alone would take a leading plus sign.
+            let digits = Some(sequence).filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+            let sequence = digits
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| refuse(Kind::NotFound, "a sequence is a number", "reconcile.no-upload"))?;
             answered(store.upload(&authority, sequence).await?)
         }
         ["cpis", "authorities", code, "plans"] => {

@@ -24,7 +24,7 @@ pub(crate) async fn handle(store: &Dynamo, secret: &ChildKeySecret, incoming: In
         (&Method::POST, ["cpis", "authorities", code, "plans"]) => (incoming.own_authority(code)?, true),
         _ => return Err(no_such_path()),
     };
-    let media_type = incoming.header("Content-Type");
+    let media_type = incoming.media_type()?;
     let file = if single {
         upload::parse_single(media_type, &incoming.body)
     } else {

@@ -292,8 +292,12 @@ impl Reader<'_> {
             let text = self.raw.text(column);
             if text.chars().nth(MAX_TEXT).is_some() {
                 self.fail(Detail::TooLong, column, "at most 200 characters", "shorten the text");
-            } else if text.chars().any(char::is_control) {
+            } else if text.chars().any(is_control) {
                 self.fail(Detail::ControlCharacter, column, "one line of text", "take the control characters out");
+            } else if text.contains(char::REPLACEMENT_CHARACTER) {
+                // The gateway puts it where bytes are no UTF-8: the name would be stored wrong, and match nobody.
+                let mend = "save the file as UTF-8 (in Excel: \"CSV UTF-8\"); it may be in Windows-1252";
+                self.fail(Detail::RowUnreadable, column, "text in UTF-8", mend);
             }
         }
     }
@@ -387,6 +391,11 @@ impl Reader<'_> {
     }
 }
 
+/// Control characters, and those that turn the direction of writing and make a name look like another (Unicode TR 36).
+fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// R17: `YYYY-MM-DD` or `DD/MM/YYYY`, years 1900 to 2999. Nothing else is guessed at.
 #[must_use]
 pub fn parse_date(text: &str) -> Option<Date> {
@@ -447,6 +456,8 @@ mod tests {
             (&[(StartDate, "31/02/2024")], Detail::DateUnreadable, StartDate, RecordCode::Cpr07),
             (&[(LocalId, &long)], Detail::TooLong, LocalId, RecordCode::Cpr07),
             (&[(FamilyName, "a\u{0}b")], Detail::ControlCharacter, FamilyName, RecordCode::Cpr07),
+            (&[(GivenNames, "a\u{202e}b")], Detail::ControlCharacter, GivenNames, RecordCode::Cpr07),
+            (&[(FamilyName, "Sampl\u{fffd}")], Detail::RowUnreadable, FamilyName, RecordCode::Cpr07),
             (&[(EndDate, "2024-01-30")], Detail::EndBeforeStart, EndDate, RecordCode::Cpr07),
             (
                 &[(EndDate, "2024-02-01"), (DeleteDate, "2024-02-01")],

@@ -1,5 +1,5 @@
 //! A request as API Gateway hands it on (REST API, Lambda proxy integration), read leniently: whatever a caller may put into
-//! a header or a query must end as an answer, never as an event that cannot be read.
+//! a header or a query must end as an answer, never as an event that cannot be read (R63).
 //!
 //! `lambda_http` is not used for this: it refuses the whole event for one header that is not ASCII, keeps only the last of
 //! repeated headers, and panics on a host that makes no URL.

@@ -272,6 +272,21 @@ impl Incoming {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// The `Content-Type` of a body that is as it says, not packed for the journey: packed files have a type of their own.
+    ///
+    /// # Errors
+    /// 415 for a `Content-Encoding`.
+    pub fn media_type(&self) -> Result<Option<&str>, Answer> {
+        match self.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+            None | Some(b"" | b"identity") => Ok(self.header("Content-Type")),
+            Some(_) => {
+                let problem = "send the body without Content-Encoding; a file may be sent as application/gzip";
+                let outcome = Outcome::new(Kind::UnsupportedMediaType, problem).at("http.Content-Encoding");
+                Err(Answer::refusal(&outcome, "request.refused-encoding"))
+            }
+        }
+    }
+
     /// A parameter of the query, which may be given once.
     ///
     /// # Errors
@@ -504,6 +519,18 @@ mod tests {
         }
         let page = incoming(query("limit", json!(["7"]))).expect("read").page().expect("a page");
         assert_eq!((page.limit, page.after), (7, None));
+    }
+
+    #[test]
+    fn a_body_comes_as_its_type_says() {
+        let media_type = |encoding: &str| {
+            let part = json!({"headers": {"content-type": "text/csv", "content-encoding": encoding}});
+            incoming(part).expect("read").media_type().map(|t| t.map(str::to_owned))
+        };
+        assert_eq!(media_type("identity").expect("taken").as_deref(), Some("text/csv"));
+        for encoding in ["gzip", "br", "identity, gzip", "GZIP"] {
+            assert_eq!(refused(media_type(encoding)), (415, "request.refused-encoding"), "{encoding}");
+        }
     }
 
     #[test]

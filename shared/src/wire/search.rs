@@ -34,6 +34,9 @@ pub enum SearchError {
     /// The patient is given more than once, or as a list.
     #[error("{PATIENT} is given more than once; search for one child at a time")]
     Repeated,
+    /// Another parameter is given more than once (R60).
+    #[error("a parameter is given more than once; give each once")]
+    RepeatedOther,
     /// No identifier system.
     #[error("{PATIENT} lacks the identifier system; send {NHS_NUMBER_SYSTEM}|<10 digits>")]
     NoSystem,
@@ -65,7 +68,11 @@ impl SearchError {
     #[must_use]
     pub const fn parameter(self) -> Option<&'static str> {
         match self {
-            Self::FormTooLong | Self::FormUnreadable | Self::TooManyParameters | Self::Unsupported => None,
+            Self::FormTooLong
+            | Self::FormUnreadable
+            | Self::TooManyParameters
+            | Self::RepeatedOther
+            | Self::Unsupported => None,
             Self::Include => Some("_include"),
             Self::Format => Some("_format"),
             Self::Count => Some("_count"),
@@ -115,9 +122,11 @@ pub fn patient_number(params: &[(String, String)]) -> Result<NhsNumber, SearchEr
         return Err(SearchError::TooManyParameters);
     }
     let mut token = None;
-    for (name, value) in params {
+    for (index, (name, value)) in params.iter().enumerate() {
+        let repeated = params[..index].iter().any(|(before, _)| before == name);
         match name.as_str() {
-            PATIENT if token.is_some() => return Err(SearchError::Repeated),
+            PATIENT if repeated => return Err(SearchError::Repeated),
+            _ if repeated => return Err(SearchError::RepeatedOther),
             PATIENT => token = Some(value.as_str()),
             "_include" if value == INCLUDE => {}
             "_include" => return Err(SearchError::Include),
@@ -182,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn searches_that_are_refused() {
+    fn r60_searches_that_are_refused() {
         for (params, error) in [
             (&[][..], SearchError::Missing),
             (&[(PATIENT, "")], SearchError::Missing),
@@ -205,6 +214,8 @@ mod tests {
             (&[(PATIENT, TOKEN), ("_count", "1")], SearchError::Count),
             (&[("patient", TOKEN)], SearchError::OtherName),
             (&[(PATIENT, TOKEN), ("status", "active")], SearchError::Unsupported),
+            (&[(PATIENT, TOKEN), ("_format", "json"), ("_format", "json")], SearchError::RepeatedOther),
+            (&[(PATIENT, TOKEN), ("_include", INCLUDE), ("_include", "*")], SearchError::RepeatedOther),
             (&[("x", "y"); 17], SearchError::TooManyParameters),
         ] {
             let found = patient_number(&pairs(params)).expect_err("refused");

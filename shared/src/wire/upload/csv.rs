@@ -4,7 +4,7 @@ use std::io::Read;
 
 use ::csv::{ByteRecord, Reader, ReaderBuilder};
 
-use super::{Kind, Malformed, Records, Row, envelope::Parts};
+use super::{Kind, Malformed, Records, Row, envelope::Parts, utf16};
 use crate::domain::{
     record::{Column, Detail, Problem, RawRecord},
     upload::{MAX_RECORDS, RowProblem, UploadFile},
@@ -58,6 +58,10 @@ fn parts(query: &[(String, String)]) -> Result<Parts, Malformed> {
 fn records(body: &[u8]) -> Result<Records, Malformed> {
     let (delimiter, body) = dialect(body);
     let header = first_row(body, delimiter);
+    // The gateway has made replacement characters of its byte order mark by now; its zero bytes are left.
+    if header.iter().any(|name| name.contains(&0)) {
+        return Err(utf16());
+    }
     let layout = Layout::of(&header)?;
     if body.iter().filter(|b| **b == delimiter).count() > MAX_DELIMITERS {
         return Err(Malformed::new(Kind::TooLarge, "the file has too many fields; split the file"));

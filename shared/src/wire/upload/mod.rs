@@ -128,11 +128,13 @@ fn plain(body: &[u8]) -> Result<&[u8], Malformed> {
     }
     match body {
         [0x1f, 0x8b, ..] => Err(Malformed::file("the body is packed with gzip; send it as application/gzip")),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-            Err(Malformed::file("the file is in UTF-16; save it as UTF-8 (in Excel: \"CSV UTF-8\") and send it again"))
-        }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err(utf16()),
         _ => Ok(without_bom(body)),
     }
+}
+
+fn utf16() -> Malformed {
+    Malformed::file("the file is in UTF-16; save it as UTF-8 (in Excel: \"CSV UTF-8\") and send it again")
 }
 
 fn without_bom(body: &[u8]) -> &[u8] {

@@ -160,7 +160,11 @@ fn r16_r17_csv_files_that_are_refused_whole() {
         assert!(!refusal.problem.contains("Sample") && !refusal.problem.contains("999"), "{refusal}");
     }
     let utf16: Vec<u8> = [0xff, 0xfe].into_iter().chain(body.bytes().flat_map(|b| [b, 0])).collect();
-    assert!(csv_file(1, utf16).expect_err("UTF-16").problem.contains("UTF-16"));
+    assert!(csv_file(1, &utf16).expect_err("UTF-16").problem.contains("UTF-16"));
+    let through_the_gateway = String::from_utf8_lossy(&utf16).into_owned();
+    for body in [&through_the_gateway[..], through_the_gateway.trim_start_matches('\u{fffd}')] {
+        assert!(csv_file(1, body).expect_err("UTF-16").problem.contains("UTF-16"));
+    }
     assert!(csv_file(1, packed(body.as_bytes())).expect_err("packed").problem.contains("application/gzip"));
 }
 
