@@ -1,11 +1,12 @@
 //! From a request's token to a policy and the caller's context, or to 401; to 503 where the directory cannot be read.
 
-use aws_lambda_events::apigw::{ApiGatewayCustomAuthorizerRequestTypeRequest, ApiGatewayCustomAuthorizerResponse};
+use aws_lambda_events::apigw::ApiGatewayCustomAuthorizerResponse;
 use cpis::{
     aws::Dynamo,
     lambda::{
         cached::CachedDirectory,
         config::SystemClock,
+        event::AuthorizerEvent,
         telemetry::{Event, Level},
     },
     ports::{Clock, PortError},
@@ -18,7 +19,7 @@ use crate::{
     token::{Claims, Expected, Refusal, Unverified},
 };
 
-pub(crate) type Asked = ApiGatewayCustomAuthorizerRequestTypeRequest;
+pub(crate) type Asked = AuthorizerEvent;
 
 pub(crate) struct Authorizer {
     pub(crate) expected: Expected,
@@ -64,9 +65,7 @@ impl Authorizer {
     }
 
     async fn authorize(&self, asked: &Asked) -> Result<(Claims, ApiGatewayCustomAuthorizerResponse), Failure> {
-        let mut headers = asked.headers.get_all("authorization").iter();
-        let (Some(header), None) = (headers.next(), headers.next()) else { return Err(Refusal::NoToken.into()) };
-        let header = header.to_str().map_err(|_| Refusal::NoToken)?;
+        let header = asked.header("authorization").ok_or(Refusal::NoToken)?;
         let unverified = Unverified::from_header(header)?;
         let now = SystemClock.now();
         let key = self.keys.find(unverified.key_id(), now).await.ok_or(Refusal::UnknownKey)?;

@@ -37,6 +37,8 @@ const MAX_TOKEN: usize = 8_192;
 const MAX_KEY_ID: usize = 128;
 /// The longest text in the claims that are read, in characters.
 const MAX_TEXT: usize = 256;
+/// The longest ODS code taken; those that there are have up to 12 characters.
+const MAX_CODE: usize = 32;
 /// How far clocks may differ.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
 /// The longest time that a token may be valid for: a shift.
@@ -237,8 +239,12 @@ fn check_times(claims: &Claims, now: Timestamp) -> Result<(), Refusal> {
 /// Whether the claim is a caller and nothing besides (R62): what is read from it, written again, is what it was. Otherwise one that
 /// is both an authority and a person would be taken for whichever is tried first.
 fn known_caller(claim: &Value) -> bool {
-    let read = serde_json::from_value::<Caller>(claim.clone());
-    read.is_ok_and(|caller| serde_json::to_value(caller).is_ok_and(|again| again == *claim)) && texts_are_plain(claim)
+    let Ok(caller) = serde_json::from_value::<Caller>(claim.clone()) else { return false };
+    let organisation_is_plain = match &caller {
+        Caller::Health(caller) => plain(&caller.organisation.code, MAX_CODE),
+        Caller::Authority(_) => true,
+    };
+    organisation_is_plain && texts_are_plain(claim) && serde_json::to_value(caller).is_ok_and(|again| again == *claim)
 }
 
 /// No text of the claim is longer than a name can be, or would break a line where it is shown.

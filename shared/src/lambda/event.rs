@@ -1,4 +1,4 @@
-//! A request as API Gateway hands it on (REST API, Lambda proxy integration), read leniently: whatever a caller may put into
+//! Requests as API Gateway hands them on (REST API), to a function or to its authorizer, read leniently: whatever a caller may put into
 //! a header or a query must end as an answer, never as an event that cannot be read (R63).
 //!
 //! `lambda_http` is not used for this: it refuses the whole event for one header that is not ASCII, keeps only the last of
@@ -16,7 +16,32 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-/// The event.
+/// What the authorizer is asked (a REQUEST authorizer of a REST API).
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorizerEvent {
+    /// The method that is to be called, as an ARN.
+    #[serde(default)]
+    pub method_arn: Option<String>,
+    #[serde(default)]
+    headers: Pairs,
+    #[serde(default)]
+    multi_value_headers: Pairs,
+}
+
+impl AuthorizerEvent {
+    /// A header's value; `None` where it is absent or there is more than one (R60).
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let named = |(other, _): &(&str, &str)| other.eq_ignore_ascii_case(name);
+        let mut values =
+            merged(&self.multi_value_headers, &self.headers, |a, b| a.eq_ignore_ascii_case(b)).filter(named);
+        let (_, value) = values.next()?;
+        values.next().is_none().then_some(value)
+    }
+}
+
+/// The event of a function, Lambda proxy integration.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ProxyEvent {
@@ -206,6 +231,23 @@ mod tests {
         let part = json!({"queryStringParameters": {"a": "2"}, "multiValueQueryStringParameters": {"a": ["1", "2"], "A": ["3"]}});
         let pairs = event(part).query();
         assert_eq!(pairs, [("A", "3"), ("a", "1"), ("a", "2")].map(|(n, v)| (n.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn r60_the_authorizer_sees_one_header_or_none() {
+        for (part, value) in [
+            (json!({"headers": {"Authorization": "a"}, "multiValueHeaders": {"Authorization": ["a"]}}), Some("a")),
+            (json!({"headers": {"authorization": "a", "User-Agent": "J\u{f6}rg"}}), Some("a")),
+            (json!({"headers": {"Authorization": "b"}, "multiValueHeaders": {"Authorization": ["a", "b"]}}), None),
+            (json!({"multiValueHeaders": {"Authorization": ["a"], "authorization": ["a"]}}), None),
+            (json!({"headers": {"Authorization": "a", "AUTHORIZATION": "b"}}), None),
+            (json!({"headers": null, "multiValueHeaders": null}), None),
+            (json!({"headers": {"Authorization": null}}), None),
+            (json!({}), None),
+        ] {
+            let event: AuthorizerEvent = serde_json::from_value(part.clone()).expect("an event");
+            assert_eq!(event.header("authorization"), value, "{part}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 pub mod cached;
 pub mod config;
-mod event;
+pub mod event;
 pub mod http;
 pub mod sealed;
 pub mod telemetry;
