@@ -3,7 +3,6 @@
 use std::future::Future;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jiff::civil::Date;
 use lambda_http::{
     Body, Context, Error, LambdaEvent,
     aws_lambda_events::apigw::ApiGatewayProxyResponse,
@@ -19,13 +18,7 @@ use super::{
     telemetry::{Event, Level},
 };
 use crate::{
-    domain::{
-        authority::AuthorityCode,
-        caller::{Caller, HealthCaller},
-        policy::{self, Refusal},
-        setting::Setting,
-        standing::{AuthorityStanding, HealthStanding, Standing},
-    },
+    domain::{caller::Caller, standing::Standing},
     ports::{Page, PageRequest, PortError},
     usecase::{look_up::LookUpError, search_audit::SearchAuditError, upload_plans::UploadError},
     wire::fhir::{self, Kind, Outcome},
@@ -301,68 +294,6 @@ impl Incoming {
         Err(Answer::refusal(&outcome.at(name), "request.repeated-parameter"))
     }
 
-    /// The authority whose path this is, which must be the caller's own (R29), and open in the directory (R36).
-    ///
-    /// # Errors
-    /// 403 for anybody else, and for a path whose code is none.
-    pub fn own_authority(&self, code: &str) -> Result<AuthorityCode, Answer> {
-        let own = match &self.caller {
-            Some(Caller::Authority(own)) if own.authority.as_str() == code => own.authority.clone(),
-            _ => {
-                return Err(refuse(
-                    Kind::Forbidden,
-                    "the token is not of the authority in the path; use your own authority's code and token",
-                    "request.refused-tenant",
-                ));
-            }
-        };
-        if self.standing == Some(Standing::Authority(AuthorityStanding::Open)) {
-            return Ok(own);
-        }
-        Err(refuse(
-            Kind::Forbidden,
-            "the authority is not open in the directory; ask the service's operators",
-            "request.refused-authority",
-        ))
-    }
-
-    /// Who asks, in health care. Whether the organisation may use the service is for the policy to say, which is given its
-    /// [`Incoming::health_standing`].
-    ///
-    /// # Errors
-    /// 403 for an authority's token.
-    pub fn health_caller(&self) -> Result<&HealthCaller, Answer> {
-        match &self.caller {
-            Some(Caller::Health(caller)) => Ok(caller),
-            _ => Err(refuse(
-                Kind::Forbidden,
-                "the token is not of a person or device in a health care organisation",
-                "request.refused-tenant",
-            )),
-        }
-    }
-
-    /// How the caller's organisation stands in the directory; one that nothing is said of is unknown (R36).
-    #[must_use]
-    pub fn health_standing(&self) -> HealthStanding {
-        match &self.standing {
-            Some(Standing::Health(standing)) => standing.clone(),
-            _ => HealthStanding::default(),
-        }
-    }
-
-    /// Who asks, in health care, and the directory's entry of the organisation, which may use the service on this day (R36).
-    ///
-    /// # Errors
-    /// 403 for an authority's token, and for an organisation that is unknown, closed, former or not yet taking part.
-    pub fn member(&self, today: Date) -> Result<(&HealthCaller, Setting), Answer> {
-        let caller = self.health_caller()?;
-        let standing = self.health_standing();
-        let setting = policy::member(&standing, today)
-            .map_err(|why| refused_by_policy(why).with("organisation", caller.organisation.code.as_str()))?;
-        Ok((caller, setting.clone()))
-    }
-
     /// `limit` and `cursor` (R32).
     ///
     /// # Errors
@@ -392,13 +323,6 @@ impl Incoming {
 /// What the authorizer passes on under a name, as JSON in a text.
 fn context<T: DeserializeOwned>(request: &ProxyEvent, name: &str) -> Option<T> {
     serde_json::from_str(request.authorizer(name)?).ok()
-}
-
-/// 403 with the policy's reason (R38).
-fn refused_by_policy(why: Refusal) -> Answer {
-    let outcome = Outcome::new(Kind::Forbidden, why.to_string());
-    let outcome = why.header().map_or(outcome.clone(), |header| outcome.at(format!("http.{header}")));
-    Answer::refusal(&outcome, "lookup.refused").with("reason", why.code())
 }
 
 /// A refusal with a sentence for the caller.
@@ -437,7 +361,7 @@ impl From<PortError> for Answer {
 impl From<LookUpError> for Answer {
     fn from(error: LookUpError) -> Self {
         match error {
-            LookUpError::Refused { why, access } => refused_by_policy(why).with("accessId", access.to_string()),
+            LookUpError::Refused { why, access } => super::callers::refused(why).with("accessId", access.to_string()),
             LookUpError::Port(error) => error.into(),
         }
     }

@@ -1,6 +1,7 @@
 //! What functions share at the edge: configuration, telemetry, HTTP.
 
 pub mod cached;
+mod callers;
 pub mod config;
 pub mod event;
 pub mod http;

@@ -1,5 +1,8 @@
 //! Use cases over the ports in memory.
 
+mod history;
+mod sensitive;
+
 use std::{collections::BTreeMap, future::Future};
 
 use jiff::Timestamp;
@@ -20,7 +23,7 @@ use crate::{
         contact::Contact,
         nhs_number::{ChildKey, ChildKeySecret, NhsNumber, check_digit},
         plan::Plan,
-        policy::Refusal,
+        policy::{Presentation, Refusal},
         record::{Detail, RawRecord},
         setting::{CareKind, Setting},
         standing::HealthStanding,
@@ -236,6 +239,7 @@ fn standing(care: &[CareKind]) -> HealthStanding {
     HealthStanding { setting: Some(setting), pilots: vec![] }
 }
 
+#[derive(Debug)]
 struct Asked {
     caller: HealthCaller,
     standing: HealthStanding,
