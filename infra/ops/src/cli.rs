@@ -7,6 +7,7 @@ use crate::{
     dlq::DlqArgs,
     failure::{Outcome, Result},
     generate::GenerateArgs,
+    policy::PolicyArgs,
     status::StatusArgs,
     token::TokenArgs,
 };
@@ -52,6 +53,10 @@ enum Command {
     Token(TokenArgs),
     /// Load, list, open and close authorities and health care settings
     Directory(DirectoryArgs),
+    /// Print who may see what, from the table that look-ups ask
+    #[command(after_help = help!("  cpis policy
+  cpis policy --on 2021-01-15 --json"))]
+    Policy(PolicyArgs),
     /// Write upload files of invented children
     Generate(GenerateArgs),
     /// Tell how the notifications are getting on
@@ -66,6 +71,7 @@ impl Cli {
         match self.command {
             Command::Token(args) => args.run(self.json),
             Command::Directory(args) => args.run(self.json).await,
+            Command::Policy(args) => args.run(self.json),
             Command::Generate(args) => args.run(self.json),
             Command::Status(args) => args.run(self.json).await,
             Command::Dlq(args) => args.run(self.json).await,
@@ -101,12 +107,23 @@ mod tests {
              --activity B0107 --activity B0170 --minutes 60 --issuer-dir d --issuer i --audience a",
             "token device --asid 200000000001 --org-code ZX002 --org-name Sample --responsible Sam --activity B0107 \
              --issuer-dir d --issuer i --audience a",
+            "token device --asid 200000000001 --org-code ZX002 --org-name Sample --responsible Sam --activity B0107 \
+             --location Street --lead-name Lee --lead-phone 01632 --issuer-dir d --issuer i --audience a",
             "token authority E06000001 --issuer-dir d --issuer i --audience a --json",
             "directory load",
             "directory load --seed 7 --settings 20 --reset --stack other",
             "directory open authority E06000001",
             "directory close authority E06000001",
             "directory list --kind setting --json",
+            "directory list --kind pilot",
+            "directory close setting ZX001",
+            "directory set setting ZX001 --name Sample --care maternity --care emergency-department --region London \
+             --authority E09000001 --from 2026-01-01 --until 2026-12-31",
+            "directory set setting ZX00D --oversight national",
+            "directory set pilot 2026-TRIAL --name Trial --care sexual-health --organisation ZX009 --job-role R8001 \
+             --from 2026-01-01 --until 2026-03-31",
+            "directory set file entry.json",
+            "policy --on 2021-01-15",
             "generate --authority E06000001 --children 300 --seed 1 --bad 12",
             "generate --authorities all --children 2000 --seed 1 --out dir --format json",
             "generate --register --children 2000 --out dir",
@@ -143,6 +160,12 @@ mod tests {
             ("generate --authority E06000001 --authorities all --children 10", ErrorKind::ArgumentConflict),
             ("generate --register --children 10", ErrorKind::MissingRequiredArgument),
             ("directory close region London", ErrorKind::InvalidValue),
+            ("directory set setting ZX001 --care surgery", ErrorKind::ValueValidation),
+            (
+                "token device --asid 1 --org-code ZX002 --org-name S --responsible Sam --activity B0107 --lead-name Lee \
+                 --issuer-dir d --issuer i --audience a",
+                ErrorKind::MissingRequiredArgument,
+            ),
             ("dlq replay --id 42", ErrorKind::ValueValidation),
             ("dlq replay --older-than 3w", ErrorKind::ValueValidation),
             ("dlq replay --because 999-000-0018", ErrorKind::ValueValidation),

@@ -1,15 +1,14 @@
 //! `cpis directory`: who takes part.
 
+mod set;
+mod table;
+
 use std::{
     collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
 };
 
-use aws_sdk_dynamodb::{
-    Client,
-    types::{AttributeValue, PutRequest, WriteRequest},
-};
 use clap::{Args, Subcommand, ValueEnum};
 use cpis::domain::{
     authority::{AuthorityCode, Status},
@@ -17,10 +16,14 @@ use cpis::domain::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::{
+    set::SetCommand,
+    table::{Table, no_entry},
+};
 use crate::{
     cli::help,
     entries::authorities,
-    failure::{Failure, Outcome, Result, on_aws, on_file},
+    failure::{Failure, Outcome, Result, on_file},
     output,
     samples::samples,
     settings::{MAX_SETTINGS, SETTINGS, settings},
@@ -44,10 +47,15 @@ enum DirectoryCommand {
 
 Loading again changes nothing, and leaves open what is open and closed what is closed. Nothing is ever removed."))]
     Load(LoadArgs),
-    /// Open an entry: uploads and notifications flow again
+    /// Add an entry, or change it
+    Set {
+        #[command(subcommand)]
+        set: SetCommand,
+    },
+    /// Open an entry: uploads, look-ups and notifications flow again
     #[command(after_help = help!("  cpis directory open authority E06000001"))]
     Open(EntryArgs),
-    /// Close an entry: uploads are refused, and notifications wait and then go to the dead letters
+    /// Close an entry: its callers are refused, and notifications to it wait and then go to the dead letters
     #[command(after_help = help!("  cpis directory close authority E06000001"))]
     Close(EntryArgs),
     /// List the entries
@@ -102,9 +110,15 @@ impl Kind {
             Self::Pilot => "pilot",
         }
     }
-}
 
-type Item = HashMap<String, AttributeValue>;
+    const fn of(entry: &Entry) -> Self {
+        match entry {
+            Entry::Authority(_) => Self::Authority,
+            Entry::Setting(_) => Self::Setting,
+            Entry::Pilot(_) => Self::Pilot,
+        }
+    }
+}
 
 impl DirectoryArgs {
     pub(crate) async fn run(self, json: bool) -> Result<Outcome> {
@@ -112,14 +126,15 @@ impl DirectoryArgs {
         let wanted = match &self.command {
             DirectoryCommand::Load(args) => args.entries()?,
             DirectoryCommand::Open(args) | DirectoryCommand::Close(args) => args.check().map(|()| Vec::new())?,
-            DirectoryCommand::List { .. } => Vec::new(),
+            DirectoryCommand::List { .. } | DirectoryCommand::Set { .. } => Vec::new(),
         };
         let stack = self.stack.open().await?;
         let table = Table { client: stack.dynamodb(), name: stack.output("DirectoryTable")?.to_owned() };
         match self.command {
-            DirectoryCommand::Load(args) => table.load(wanted, args.reset, json).await?,
-            DirectoryCommand::Open(args) => table.set_status(&args, Status::Open, json).await?,
-            DirectoryCommand::Close(args) => table.set_status(&args, Status::Closed, json).await?,
+            DirectoryCommand::Load(args) => load(&table, wanted, args.reset, json).await?,
+            DirectoryCommand::Set { set: command } => set(&table, command, json).await?,
+            DirectoryCommand::Open(args) => set_status(&table, &args, Status::Open, json).await?,
+            DirectoryCommand::Close(args) => set_status(&table, &args, Status::Closed, json).await?,
             DirectoryCommand::List { kind } => list(&table.entries(kind).await?, json)?,
         }
         Ok(Outcome::Done)
@@ -195,132 +210,67 @@ fn changes(held: Vec<Entry>, wanted: Vec<Entry>, reset: bool) -> Changes {
             }
             Some(held) if *held == entry => changes.unchanged += 1,
             Some(_) if reset => changes.put.push(entry),
-            Some(held) if *held == entry.clone().with_status(held.status()) => changes.unchanged += 1,
+            Some(held) if *held == entry.clone().kept_from(held) => changes.unchanged += 1,
             Some(_) => changes.update.push(entry),
         }
     }
     changes
 }
 
-/// The directory's table.
-struct Table {
-    client: Client,
-    name: String,
+async fn load(table: &Table, wanted: Vec<Entry>, reset: bool, json: bool) -> Result<()> {
+    let changes = changes(table.entries(None).await?, wanted, reset);
+    let updated = changes.put.len() - changes.added + changes.update.len();
+    let bar = progress(changes.put.len() + changes.update.len());
+    for batch in changes.put.chunks(25) {
+        table.put(batch).await?;
+        bar.inc(batch.len() as u64);
+    }
+    for entry in &changes.update {
+        table.update(entry).await?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let (added, unchanged) = (changes.added, changes.unchanged);
+    if json {
+        output::json(&serde_json::json!({"added": added, "updated": updated, "unchanged": unchanged}))?;
+    } else {
+        output::line(&format!("added {added}, updated {updated}, unchanged {unchanged}"))?;
+    }
+    Ok(())
 }
 
-impl Table {
-    async fn load(&self, wanted: Vec<Entry>, reset: bool, json: bool) -> Result<()> {
-        let changes = changes(self.entries(None).await?, wanted, reset);
-        let updated = changes.put.len() - changes.added + changes.update.len();
-        let bar = progress(changes.put.len() + changes.update.len());
-        for batch in changes.put.chunks(25) {
-            self.put(batch).await?;
-            bar.inc(batch.len() as u64);
-        }
-        for entry in &changes.update {
-            self.update(entry).await?;
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        let (added, unchanged) = (changes.added, changes.unchanged);
-        if json {
-            output::json(&serde_json::json!({"added": added, "updated": updated, "unchanged": unchanged}))?;
-        } else {
-            output::line(&format!("added {added}, updated {updated}, unchanged {unchanged}"))?;
-        }
-        Ok(())
+async fn set(table: &Table, command: SetCommand, json: bool) -> Result<()> {
+    let (kind, code, whole) = command.target()?;
+    let held = table.entry(kind, &code).await?;
+    let entry = command.entry(held.as_ref(), whole)?;
+    let done = match &held {
+        Some(held) if *held == entry => "unchanged",
+        Some(_) => "changed",
+        None => "added",
+    };
+    if held.as_ref() != Some(&entry) {
+        table.replace(held.as_ref(), &entry).await?;
     }
-
-    /// Every entry, or those of one kind, by kind and code.
-    async fn entries(&self, kind: Option<Kind>) -> Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        for kind in Kind::ALL.into_iter().filter(|k| kind.is_none_or(|wanted| wanted == *k)) {
-            let query = self.client.query().table_name(&self.name).consistent_read(true);
-            let query = query.key_condition_expression("#kind = :kind").expression_attribute_names("#kind", "kind");
-            let query = query.expression_attribute_values(":kind", AttributeValue::S(kind.key().into()));
-            let mut pages = query.into_paginator().items().send();
-            while let Some(item) = pages.next().await {
-                let item = item.map_err(on_aws("read the directory"))?;
-                let entry = serde_dynamo::from_item(item)
-                    .map_err(|e| Failure::error(format!("the directory holds an entry that cannot be read: {e}")))?;
-                entries.push(entry);
-            }
-        }
-        Ok(entries)
+    if json {
+        output::json(&serde_json::json!({"done": done, "entry": entry}))?;
+    } else {
+        output::line(&format!("{} {code}: {done}", kind.key()))?;
     }
-
-    /// Writes up to 25 entries, each as a whole; what DynamoDB leaves over is sent again after a growing wait.
-    async fn put(&self, batch: &[Entry]) -> Result<()> {
-        let mut left = Vec::new();
-        for entry in batch {
-            let put = PutRequest::builder().set_item(Some(item(entry)?)).build();
-            let put = put.map_err(|e| Failure::error(format!("an entry cannot be written: {e}")))?;
-            left.push(WriteRequest::builder().put_request(put).build());
-        }
-        for attempt in 0..8 {
-            if attempt > 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(50 << attempt)).await;
-            }
-            let call = self.client.batch_write_item().request_items(&self.name, left);
-            let answer = call.send().await.map_err(on_aws("write to the directory"))?;
-            left = answer.unprocessed_items.unwrap_or_default().remove(&self.name).unwrap_or_default();
-            if left.is_empty() {
-                return Ok(());
-            }
-        }
-        Err(Failure::error("the directory's table is throttled; wait a little, then load again: what was loaded stays"))
-    }
-
-    /// Makes an entry as wanted but for its status, which stays as operators have set it.
-    async fn update(&self, entry: &Entry) -> Result<()> {
-        let (kind, code) = entry.key();
-        let mut call = self.keyed(kind, code);
-        let mut set = Vec::new();
-        let attributes =
-            item(entry)?.into_iter().filter(|(name, _)| !matches!(name.as_str(), "kind" | "code" | "status"));
-        for (n, (name, value)) in attributes.enumerate() {
-            set.push(format!("#a{n} = :a{n}"));
-            call = call.expression_attribute_names(format!("#a{n}"), name);
-            call = call.expression_attribute_values(format!(":a{n}"), value);
-        }
-        let call = call.update_expression(format!("SET {}", set.join(", ")));
-        call.send().await.map_err(on_aws("write to the directory"))?;
-        Ok(())
-    }
-
-    async fn set_status(&self, entry: &EntryArgs, status: Status, json: bool) -> Result<()> {
-        let (kind, code) = (entry.kind.key(), entry.code.as_str());
-        let value = serde_dynamo::to_attribute_value(status).map_err(|e| Failure::error(e.to_string()))?;
-        let call = self.keyed(kind, code).update_expression("SET #status = :status");
-        let call = call.expression_attribute_names("#status", "status").expression_attribute_values(":status", value);
-        call.send().await.map_err(|e| match e.as_service_error() {
-            Some(s) if s.is_conditional_check_failed_exception() => {
-                Failure::error(format!("the directory has no {kind} {code}; see `cpis directory list --kind {kind}`"))
-            }
-            _ => on_aws("write to the directory")(e),
-        })?;
-        if json {
-            output::json(&serde_json::json!({"kind": kind, "code": code, "status": status}))?;
-        } else {
-            output::line(&format!("{kind} {code} is {}", name(status)))?;
-        }
-        Ok(())
-    }
-
-    /// An update of an entry that exists.
-    fn keyed(
-        &self,
-        kind: &str,
-        code: &str,
-    ) -> aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder {
-        let call = self.client.update_item().table_name(&self.name);
-        let call = call.key("kind", AttributeValue::S(kind.into())).key("code", AttributeValue::S(code.into()));
-        call.condition_expression("attribute_exists(#code)").expression_attribute_names("#code", "code")
-    }
+    Ok(())
 }
 
-fn item(entry: &Entry) -> Result<Item> {
-    serde_dynamo::to_item(entry).map_err(|e| Failure::error(format!("an entry cannot be written: {e}")))
+async fn set_status(table: &Table, args: &EntryArgs, status: Status, json: bool) -> Result<()> {
+    let (kind, code) = (args.kind.key(), args.code.as_str());
+    if table.entry(args.kind, code).await?.is_none() {
+        return Err(no_entry(kind, code));
+    }
+    table.set_status(args.kind, code, status).await?;
+    if json {
+        output::json(&serde_json::json!({"kind": kind, "code": code, "status": status}))?;
+    } else {
+        output::line(&format!("{kind} {code} is {}", name(status)))?;
+    }
+    Ok(())
 }
 
 const fn name(status: Status) -> &'static str {

@@ -10,6 +10,7 @@ mod interrupt;
 mod operator;
 mod output;
 mod people;
+mod policy;
 mod random;
 mod samples;
 mod settings;

@@ -12,7 +12,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::{Args, Subcommand};
 use cpis::domain::{
     authority::AuthorityCode,
-    caller::{AuthorityCaller, Caller, Device, HealthCaller, JobRole, Organisation, Person, Requester},
+    caller::{
+        AuthorityCaller, Caller, Device, HealthCaller, JobRole, Organisation, Person, Requester, SafeguardingLead,
+    },
+    pilot::CLINICAL_ROLES,
 };
 use jiff::Timestamp;
 use jsonwebtoken::{
@@ -28,17 +31,8 @@ use crate::{
     output,
 };
 
-/// SDS job roles whose names need not be given.
-const JOB_ROLES: [(&str, &str); 8] = [
-    ("R0050", "Consultant"),
-    ("R0110", "Specialist Registrar"),
-    ("R0260", "General Medical Practitioner"),
-    ("R0670", "Midwife - Sister/Charge Nurse"),
-    ("R8000", "Clinical Practitioner Access Role"),
-    ("R8001", "Nurse Access Role"),
-    ("R8003", "Health Professional Access Role"),
-    ("R8008", "Admin/Clinical Support Access Role"),
-];
+/// SDS job roles whose names need not be given, beside the clinical ones.
+const OTHER_ROLES: [(&str, &str); 1] = [("R8008", "Admin/Clinical Support Access Role")];
 
 const KEY_FILE: &str = "issuer-key.pem";
 const KEY_SET_FILE: &str = "jwks.json";
@@ -68,7 +62,8 @@ Activities: B0107 view, unscheduled care, notifies; B0170 view, scheduled care, 
     Person(PersonArgs),
     /// Print a token of a system, such as an ambulance control's, with the person who answers for it
     #[command(after_help = help!("  cpis token device --asid 200000000001 --org-code ZX002 \\
-      --org-name 'Sample Ambulance Control' --responsible 'Sam Sample' --activity B0107"))]
+      --org-name 'Sample Ambulance Control' --responsible 'Sam Sample' --activity B0107 \
+      --location 'Sample Street' --lead-name 'Lee Lead' --lead-phone '01632 960001'"))]
     Device(DeviceArgs),
     /// Print a token of a local authority's system
     #[command(after_help = help!("  cpis token authority E06000001"))]
@@ -136,6 +131,15 @@ struct DeviceArgs {
     /// Name of the person who answers for what the device asks
     #[arg(long, value_name = "NAME")]
     responsible: String,
+    /// Where the patient is, as the device knows it
+    #[arg(long, value_name = "TEXT")]
+    location: Option<String>,
+    /// Name of who leads safeguarding there
+    #[arg(long, value_name = "NAME", requires = "lead_phone")]
+    lead_name: Option<String>,
+    /// Telephone number of who leads safeguarding there
+    #[arg(long, value_name = "NUMBER", requires = "lead_name")]
+    lead_phone: Option<String>,
     #[command(flatten)]
     organisation: OrganisationArgs,
     #[command(flatten)]
@@ -192,7 +196,11 @@ impl TokenArgs {
 
 impl PersonArgs {
     fn caller(self) -> Result<(IssuerArgs, Caller)> {
-        let known = JOB_ROLES.iter().find(|(code, _)| *code == self.job_role).map(|(_, display)| (*display).to_owned());
+        let known = CLINICAL_ROLES
+            .iter()
+            .chain(&OTHER_ROLES)
+            .find(|(code, _)| *code == self.job_role)
+            .map(|(_, display)| (*display).to_owned());
         let display = self.job_role_display.or(known).ok_or_else(|| {
             let role = &self.job_role;
             Failure::usage(format!("the name of job role {role} is not known here; give it with --job-role-display"))
@@ -209,8 +217,13 @@ impl PersonArgs {
 
 impl DeviceArgs {
     fn caller(self) -> (IssuerArgs, Caller) {
-        let requester =
-            Requester::Device(Device { asid: self.asid, responsible: self.responsible, ..Device::default() });
+        let lead = self.lead_name.zip(self.lead_phone);
+        let requester = Requester::Device(Device {
+            asid: self.asid,
+            responsible: self.responsible,
+            location: self.location,
+            safeguarding_lead: lead.map(|(name, phone)| SafeguardingLead { name, phone }),
+        });
         (self.issuer, self.organisation.caller(requester))
     }
 }
@@ -379,6 +392,7 @@ mod tests {
         let person = "person --user 555000000001 --name Alex --org-code ZX001 --org-name Sample --job-role R0260 \
                       --activity B0107 --activity B0170 --minutes 5";
         let device = "device --asid 200000000001 --org-code ZX002 --org-name Sample --responsible Sam --activity B0107";
+        let control = format!("{device} --location Street --lead-name Lee --lead-phone 01632960001");
         for (line, sub, expected) in [
             (
                 person,
@@ -394,6 +408,15 @@ mod tests {
                 "200000000001",
                 serde_json::json!({
                     "device": {"asid": "200000000001", "responsible": "Sam"},
+                    "organisation": {"code": "ZX002", "name": "Sample"}, "activities": ["B0107"]
+                }),
+            ),
+            (
+                &control,
+                "200000000001",
+                serde_json::json!({
+                    "device": {"asid": "200000000001", "responsible": "Sam", "location": "Street",
+                        "safeguardingLead": {"name": "Lee", "phone": "01632960001"}},
                     "organisation": {"code": "ZX002", "name": "Sample"}, "activities": ["B0107"]
                 }),
             ),

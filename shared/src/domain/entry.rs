@@ -63,6 +63,16 @@ impl Entry {
         self
     }
 
+    /// The same with what operators have set of the entry held: its status, and an authority's ways out.
+    #[must_use]
+    pub fn kept_from(self, held: &Self) -> Self {
+        let mut kept = self.with_status(held.status());
+        if let (Self::Authority(authority), Self::Authority(held)) = (&mut kept, held) {
+            authority.ways_out.clone_from(&held.ways_out);
+        }
+        kept
+    }
+
     /// Whether it may stand in the directory.
     ///
     /// # Errors
