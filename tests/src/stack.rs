@@ -134,9 +134,16 @@ impl Stack {
     /// The token of a nurse who holds these activities.
     #[must_use]
     pub fn nurse(&self, activities: &[&str]) -> String {
+        self.staff("ZX001", "R8001", activities)
+    }
+
+    /// The token of somebody of an organisation with this job role and these activities; another person each time.
+    #[must_use]
+    pub fn staff(&self, organisation: &str, role: &str, activities: &[&str]) -> String {
         let user = Uuid::new_v4().as_u128().to_string();
-        let mut arguments = vec!["token", "person", "--user", &user, "--name", VIEWER, "--job-role", "R8001"];
-        arguments.extend(["--org-code", "ZX001", "--org-name", "Sample Hospital"]);
+        let mut arguments = vec!["token", "person", "--user", &user, "--name", VIEWER, "--job-role", role];
+        let name = format!("Sample Place {organisation}");
+        arguments.extend(["--org-code", organisation, "--org-name", &name]);
         activities.iter().for_each(|activity| arguments.extend(["--activity", activity]));
         self.done(&arguments).stdout
     }

@@ -6,6 +6,7 @@
 mod dead_letters;
 mod look_up;
 mod notification;
+mod policy;
 mod register;
 mod sweep;
 mod tenants;
