@@ -348,7 +348,7 @@ async fn accesses_are_found_by_child_person_and_organisation(store: &impl Store)
             Requester::Device(Device { asid, responsible, ..Device::default() })
         };
         let child = child(if first { 310 } else { 311 });
-        let presentation = if n % 5 == 0 { Presentation::Generic } else { Presentation::Full };
+        let presentation = if n.is_multiple_of(5) { Presentation::Generic } else { Presentation::Full };
         let access = access(310, u128::from(5_100 + n), 0);
         Access { child, at: moment, requester, organisation, presentation, owed: vec![], ..access }
     };
@@ -421,7 +421,7 @@ async fn a_search_misses_nothing_while_accesses_are_made(store: &impl Store) {
 /// More than DynamoDB reads in one call.
 async fn a_search_passes_over_any_number_that_may_not_be_seen(store: &impl Store) {
     let make = |id: u32| {
-        let code = if id % 255 == 0 { "ZX53A" } else { "ZX53B" };
+        let code = if id.is_multiple_of(255) { "ZX53A" } else { "ZX53B" };
         let organisation = Organisation { code: code.into(), name: "Any".into() };
         let requester = person("555000000053");
         let access = access(313, 53_000 + u128::from(id), 4_000 + i64::from(id));
