@@ -353,7 +353,7 @@ def deploy(settings: Settings, port: int, template: str, key_set: str) -> dict[s
 
 def describe(settings: Settings, port: int, pid: int, made_from: str, outputs: dict[str, str]) -> dict[str, Any]:
     """What a client must know, as written to stack.json."""
-    api = re.match(r"https?://([a-z0-9]+)\.", outputs["ApiUrl"])[1]
+    api = outputs["ApiId"]
     endpoint = f"http://{HOST}:{port}"
     return {
         "name": STACK,

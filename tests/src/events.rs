@@ -23,6 +23,18 @@ impl Request {
         Self { method, path: path.to_owned(), query: vec![], headers: vec![], body: None, caller: None, standing: None }
     }
 
+    /// Its method.
+    #[must_use]
+    pub fn method(&self) -> &'static str {
+        self.method
+    }
+
+    /// Its path, without the stage.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Adds a query parameter.
     #[must_use]
     pub fn query(mut self, name: &str, value: &str) -> Self {
@@ -121,6 +133,32 @@ impl Request {
             "isBase64Encoded": binary,
         })
     }
+}
+
+/// What API Gateway asks the authorizer: may the holder of this token call this method of the stage `v1`?
+#[must_use]
+pub fn authorizer_event(token: &str, method: &str, path: &str) -> Value {
+    let authorization = format!("Bearer {token}");
+    json!({
+        "type": "REQUEST",
+        "methodArn": method_arn(method, path),
+        "resource": "/{proxy+}",
+        "path": path,
+        "httpMethod": method,
+        "headers": {"Authorization": authorization},
+        "multiValueHeaders": {"Authorization": [authorization]},
+        "queryStringParameters": {},
+        "multiValueQueryStringParameters": {},
+        "pathParameters": path_parameters(path),
+        "stageVariables": {},
+        "requestContext": {"accountId": "000000000000", "apiId": "local", "stage": "v1", "httpMethod": method, "path": format!("/v1{path}")},
+    })
+}
+
+/// What a policy calls a method of the stage `v1`.
+#[must_use]
+pub fn method_arn(method: &str, path: &str) -> String {
+    format!("arn:aws:execute-api:eu-west-2:000000000000:local/v1/{method}{path}")
 }
 
 /// The parameters that the API's routes name: `gss`, `sequence` or `id`.

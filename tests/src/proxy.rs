@@ -2,15 +2,18 @@
 //! before the call is passed on or after it has taken effect. So a real binary is broken at any of its awaits with no
 //! switch inside it.
 
-use crate::runtime_api::{Killer, serve_on};
+use crate::{
+    permissions::{self, Permission},
+    runtime_api::{Killer, serve_on},
+};
 use axum::{
     Router,
     body::{Body, Bytes},
     extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, HeaderValue, Response, StatusCode},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -51,6 +54,7 @@ pub struct Plan {
 #[derive(Default)]
 struct Journal {
     calls: Vec<String>,
+    needed: BTreeSet<Permission>,
     plans: Vec<Plan>,
     fired: usize,
 }
@@ -117,6 +121,12 @@ impl Proxy {
         self.shared.journal().calls.clone()
     }
 
+    /// What the caller needed permission for.
+    #[must_use]
+    pub fn permissions(&self) -> BTreeSet<Permission> {
+        self.shared.journal().needed.clone()
+    }
+
     /// How often each operation was called.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<String, usize> {
@@ -134,9 +144,16 @@ impl Drop for Proxy {
     }
 }
 
-async fn pass(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+async fn pass(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
     let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let sqs = target.starts_with("AmazonSQS.");
+    shared.journal().needed.extend(permissions::needed(method.as_str(), uri.path(), &target, &body));
     let plan = note_call(&shared, &target);
     if let Some(Plan { when: When::Before, fault, .. }) = &plan {
         return strike(fault, sqs).await;

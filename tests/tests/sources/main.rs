@@ -2,6 +2,7 @@
 //! Every check is a function from sources to findings, and is shown to find what it looks for.
 
 mod architecture;
+mod crates;
 mod privacy;
 mod rules;
 

@@ -115,6 +115,23 @@ pub(crate) fn brief(value: &Value) -> String {
     }
 }
 
+/// Resource and action of all that a role allows.
+pub(crate) fn granted(template: &Template, role: &str) -> impl Iterator<Item = (String, String)> {
+    let policies = items(template.property(role, "Policies")).into_iter();
+    let statements =
+        policies.flat_map(|policy| items(&policy["PolicyDocument"]["Statement"])).filter(|s| s["Effect"] == "Allow");
+    statements.flat_map(|statement| pairs(statement).into_iter().map(|(action, resource)| (resource, action)))
+}
+
+/// Every action with every resource of a statement.
+pub(crate) fn pairs(statement: &Value) -> Vec<(String, String)> {
+    let resources = items(&statement["Resource"]);
+    items(&statement["Action"])
+        .into_iter()
+        .flat_map(|a| resources.iter().map(move |r| (text(a).to_owned(), brief(r))))
+        .collect()
+}
+
 /// The logical id of `!GetAtt <id>.<attribute>`.
 pub(crate) fn attribute_of<'a>(value: &'a Value, attribute: &str) -> Option<&'a str> {
     let path = &value["Fn::GetAtt"];

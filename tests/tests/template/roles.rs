@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::model::{Findings, Template, attribute_of, brief, items, members, text};
+use crate::model::{Findings, Template, attribute_of, brief, granted, items, members, pairs, text};
 
 /// What each function may do, beside writing its own log and its traces.
 const ALLOWED: [(&str, &[(&str, &str)]); 8] = [
@@ -137,23 +137,6 @@ pub(crate) fn roles(template: &Template, findings: &mut Findings) {
             format!("{role} trusts {trusted:?}"),
         );
     }
-}
-
-/// Resource and action of all that a role allows.
-fn granted(template: &Template, role: &str) -> impl Iterator<Item = (String, String)> {
-    let policies = items(template.property(role, "Policies")).into_iter();
-    let statements =
-        policies.flat_map(|policy| items(&policy["PolicyDocument"]["Statement"])).filter(|s| s["Effect"] == "Allow");
-    statements.flat_map(|statement| pairs(statement).into_iter().map(|(action, resource)| (resource, action)))
-}
-
-/// Every action with every resource of a statement.
-fn pairs(statement: &Value) -> Vec<(String, String)> {
-    let resources = items(&statement["Resource"]);
-    items(&statement["Action"])
-        .into_iter()
-        .flat_map(|a| resources.iter().map(move |r| (text(a).to_owned(), brief(r))))
-        .collect()
 }
 
 /// No policy of any kind has a wildcard in an action, a resource or a principal, save those listed with their reason.

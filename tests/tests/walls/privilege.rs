@@ -1,0 +1,285 @@
+//! Least privilege, proved: every function runs through all that it does, with a proxy in front of AWS that notes each call, and
+//! its role in `template.yaml` must allow just that. What nobody can see here follows from the template itself: what an event
+//! source does in the function's name, and the key behind encrypted tables and queues.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cpis_tests::{
+    binaries,
+    dynamo::function_environment,
+    events::{self, Request},
+    issuer::Issuer,
+    permissions::Permission,
+    runtime_api::Function,
+    world::{AUTHORITIES, World, authority_caller, csv, look_up, nhs_number, nurse, row, upload},
+};
+use serde_json::{Map, Value, json};
+
+use crate::model::{self, Template, attribute_of, brief, granted, items, members, text};
+
+/// Resource, as `template.yaml` names it, and IAM action.
+type Allowed = BTreeSet<(String, String)>;
+
+const KEY: &str = "DataKey.Arn";
+
+/// Of each function, what it was seen to call.
+struct Seen {
+    world: World,
+    calls: BTreeMap<String, BTreeSet<Permission>>,
+}
+
+impl Seen {
+    async fn start(&self, name: &str) -> Function {
+        self.world.proxy.reset();
+        self.world.start(name).await
+    }
+
+    fn note(&mut self, name: &str) {
+        self.calls.entry(name.to_owned()).or_default().extend(self.world.proxy.permissions());
+    }
+
+    /// Makes these requests of a function; each must be answered with its status.
+    async fn ask(&mut self, name: &str, requests: &[(Request, u64)]) -> Vec<Value> {
+        let function = self.start(name).await;
+        let mut answers = vec![];
+        for (request, status) in requests {
+            let answer = function.invoke_json(&request.event()).await.json();
+            assert_eq!(answer["statusCode"], *status, "{name}: {request:?}: {answer}");
+            answers.push(serde_json::from_str(text(&answer["body"])).unwrap_or_default());
+        }
+        self.note(name);
+        answers
+    }
+
+    /// Gives these events to a function that reads batches; none of their records may fail.
+    async fn feed(&mut self, name: &str, batches: &[Value]) {
+        let function = self.start(name).await;
+        for batch in batches {
+            let answer = function.invoke_json(batch).await.json();
+            assert_eq!(items(&answer["batchItemFailures"]).len(), 0, "{name}: {answer}");
+        }
+        self.note(name);
+    }
+}
+
+/// Every function through all that it does.
+async fn observe() -> BTreeMap<String, BTreeSet<Permission>> {
+    let mut seen = Seen { world: World::new().await, calls: BTreeMap::new() };
+    uploads(&mut seen).await;
+    look_ups(&mut seen).await;
+    notifications(&mut seen).await;
+    mailbox(&mut seen).await;
+    seen.ask("service-status", &[(Request::new("GET", "/_ping"), 200), (Request::new("GET", "/_status"), 200)]).await;
+    tokens(&mut seen).await;
+    seen.calls
+}
+
+/// First files of two authorities; then new plans, ends, withdrawals, faults and another telephone number; the same file again.
+async fn uploads(seen: &mut Seen) {
+    let first: Vec<String> = (0..12).map(|i| row(i, "CPP", ",")).collect();
+    let mut second: Vec<String> = (12..20).map(|i| row(i, "LAC", ",")).collect();
+    second.extend((2..5).map(|i| row(i, "CPP", "2025-11-01,")));
+    second.extend((5..7).map(|i| row(i, "CPP", ",2025-11-01")));
+    second.push(row(40, "CPP", "2025-11-01,"));
+    second.push(row(8, "XYZ", ","));
+    let file = |authority, sequence, phone, rows: &[String]| (upload(authority, sequence, phone, &csv(rows)), 200);
+    let [one, other] = AUTHORITIES;
+    let again = file(one, 2, "01632 960002", &second);
+    let files = [file(one, 1, "01632 960001", &first), file(other, 1, "01632 960001", &first), again.clone(), again];
+    seen.ask("plan-upload", &files).await;
+    let path =
+        |rest: &str| Request::new("GET", &format!("/cpis/authorities/{one}/{rest}")).caller(&authority_caller(one));
+    let reads = ["uploads", "uploads/2", "plans"].map(|rest| (path(rest), 200));
+    seen.ask("plan-reconcile", &reads).await;
+}
+
+async fn look_ups(seen: &mut Seen) {
+    let ask = |resource, request: u32| {
+        (look_up(resource, &nhs_number(0), &format!("0d1f7c1e-51c4-4d38-9f0b-27f9d7a4c{request:03}")), 200)
+    };
+    let metadata = Request::new("GET", "/cpis/FHIR/R4/metadata").caller(&nurse());
+    // The second is the first again.
+    let asked = [ask("CareTeam", 0), ask("CareTeam", 0), ask("Flag", 1), ask("AuditEvent", 2), (metadata, 200)];
+    seen.ask("flag-lookup", &asked).await;
+}
+
+/// The stream, the sweep for what it lost, and the queue with good and hopeless messages.
+async fn notifications(seen: &mut Seen) {
+    let accesses = seen.world.dynamo.scan("accesses");
+    let record = |(number, item): (usize, &Value)| {
+        events::insert_record(number, &json!({"child": item["child"], "id": item["id"]}), item)
+    };
+    let records: Vec<Value> = accesses.iter().enumerate().map(record).collect();
+    seen.feed("asn-relay", &[events::stream_event(&records)]).await;
+    for mut access in accesses {
+        access["at"] = json!({"S": "2026-01-01T12:00:00.000Z"});
+        seen.world.dynamo.put("accesses", &access);
+    }
+    seen.feed("asn-relay", &[events::schedule_event()]).await;
+    let sqs = &seen.world.sqs;
+    let lost = sqs.messages("asn")[0].body.replace(AUTHORITIES[0], "E06000099");
+    sqs.send("asn", &json!("not a notification").to_string(), Map::new());
+    sqs.send("asn", &lost, Map::new());
+    let function = seen.start("asn-delivery").await;
+    for _ in 0..8 {
+        loop {
+            let batch = seen.world.sqs.receive("asn");
+            if batch.is_empty() {
+                break;
+            }
+            let answer = function.invoke_json(&events::sqs_event("asn", &batch)).await.json();
+            let failed = events::failed_ids(Some(&answer), &batch);
+            let done = batch.iter().filter(|m| !failed.contains(&m.id)).map(|m| m.receipt.as_str());
+            seen.world.sqs.delete("asn", done);
+        }
+        seen.world.sqs.advance(3_600);
+    }
+    assert_eq!(seen.world.sqs.messages("asn-dlq").len(), 2, "the hopeless and the lost are set aside");
+    seen.note("asn-delivery");
+}
+
+async fn mailbox(seen: &mut Seen) {
+    let own = AUTHORITIES[0];
+    let path = format!("/cpis/authorities/{own}/notifications");
+    let list = Request::new("GET", &path).caller(&authority_caller(own));
+    let unread = list.clone().query("state", "unread");
+    let found = seen.ask("asn-mailbox", &[(list, 200), (unread, 200)]).await;
+    let id = text(&found[0]["items"][0]["id"]).to_owned();
+    let acknowledge = Request::new("POST", &format!("{path}/{id}/acknowledge")).caller(&authority_caller(own));
+    // The second finds it acknowledged.
+    seen.ask("asn-mailbox", &[(acknowledge.clone(), 200), (acknowledge, 200)]).await;
+}
+
+/// Tokens of an authority and of a nurse.
+async fn tokens(seen: &mut Seen) {
+    let issuer = Issuer::start().await;
+    seen.world.proxy.reset();
+    let mut environment = function_environment(&seen.world.proxy.url, &seen.world.sqs);
+    environment.extend(issuer.environment());
+    let function = Function::start(&binaries::function("authorizer"), &environment).await.expect("the authorizer");
+    for caller in [authority_caller(AUTHORITIES[0]), nurse()] {
+        let event = events::authorizer_event(&issuer.token(&caller), "GET", "/cpis/FHIR/R4/metadata");
+        let answer = function.invoke_json(&event).await.json();
+        assert_eq!(answer["policyDocument"]["Statement"][0]["Effect"], "Allow", "{answer}");
+    }
+    seen.note("authorizer");
+}
+
+/// What a role must allow its function: what it was seen to call, and what follows from the template.
+fn needed(template: &Template, function: &model::Function<'_>, seen: &BTreeSet<Permission>) -> Result<Allowed, String> {
+    let own = names(function);
+    let mut needed = Allowed::new();
+    for (action, on) in seen {
+        let (name, index) = on.split_once('/').map_or((on.as_str(), None), |(name, index)| (name, Some(index)));
+        let id = own.get(name).ok_or_else(|| format!("calls {action} on {on}, which its environment does not name"))?;
+        let resource = index.map_or_else(|| format!("{id}.Arn"), |index| format!("${{{id}.Arn}}/{index}"));
+        needed.insert((resource, action.clone()));
+    }
+    needed.extend(of_events(function));
+    needed.extend(of_the_key(&needed));
+    let log = format!("{}.Arn", text(&function.properties["LoggingConfig"]["LogGroup"]["Ref"]));
+    needed.extend(["logs:CreateLogStream", "logs:PutLogEvents"].map(|action| (log.clone(), action.to_owned())));
+    if template.0["Globals"]["Function"]["Tracing"] == "Active" {
+        needed.extend(["xray:PutTraceSegments", "xray:PutTelemetryRecords"].map(|a| ("*".to_owned(), a.to_owned())));
+    }
+    Ok(needed)
+}
+
+/// What the tests call a table or queue, and the logical id that the function's environment gives for it.
+fn names(function: &model::Function<'_>) -> BTreeMap<String, String> {
+    let given: BTreeMap<_, _> = members(&function.properties["Environment"]["Variables"]).collect();
+    // Addresses do not matter here.
+    let local = cpis_tests::dynamo::resource_names();
+    local.into_iter().filter_map(|(variable, name)| Some((name, brief(given.get(variable.as_str())?)))).collect()
+}
+
+/// What Lambda does in the function's name for its event sources ("Using Lambda with DynamoDB", "… with Amazon SQS").
+fn of_events(function: &model::Function<'_>) -> Allowed {
+    let mut needed = Allowed::new();
+    for (_, event) in members(&function.properties["Events"]) {
+        let source = &event["Properties"];
+        match text(&event["Type"]) {
+            "DynamoDB" => needed.extend(
+                ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"]
+                    .map(|action| (brief(&source["Stream"]), format!("dynamodb:{action}"))),
+            ),
+            "SQS" => needed.extend(
+                ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"]
+                    .map(|action| (brief(&source["Queue"]), format!("sqs:{action}"))),
+            ),
+            _ => {}
+        }
+        if let Some(queue) = attribute_of(&source["DestinationConfig"]["OnFailure"]["Destination"], "Arn") {
+            needed.insert((format!("{queue}.Arn"), "sqs:SendMessage".to_owned()));
+        }
+    }
+    needed
+}
+
+/// Whoever reads or writes what our key encrypts needs it to decrypt; whoever sends to a queue makes data keys, too ("Encryption
+/// at rest" of DynamoDB and SQS).
+fn of_the_key(needed: &Allowed) -> Allowed {
+    let any = |prefix: &str| needed.iter().any(|(_, action)| action.starts_with(prefix));
+    let decrypt = (any("dynamodb:") || any("sqs:")).then_some("kms:Decrypt");
+    let generate = any("sqs:SendMessage").then_some("kms:GenerateDataKey");
+    decrypt.into_iter().chain(generate).map(|action| (KEY.to_owned(), action.to_owned())).collect()
+}
+
+/// Where the roles of the template differ from what their functions need.
+fn differences(template: &Template, seen: &BTreeMap<String, BTreeSet<Permission>>) -> Vec<String> {
+    let mut found = vec![];
+    for function in template.functions() {
+        let name = function.name;
+        let Some(calls) = seen.get(name) else {
+            found.push(format!("{name}: nothing here runs it"));
+            continue;
+        };
+        let role = attribute_of(&function.properties["Role"], "Arn").unwrap_or_default();
+        let allowed: Allowed = granted(template, role).collect();
+        match needed(template, &function, calls) {
+            Err(why) => found.push(format!("{name} {why}")),
+            Ok(needed) => {
+                found.extend(needed.difference(&allowed).map(|(r, a)| format!("{name} needs {a} on {r}")));
+                found.extend(allowed.difference(&needed).map(|(r, a)| format!("{name} never needed {a} on {r}")));
+            }
+        }
+    }
+    found
+}
+
+/// The template with each of its functions' permissions taken away, and with one more in each statement.
+fn broken(template: &Template) -> Vec<(String, Template)> {
+    let mut broken = vec![];
+    for function in template.functions() {
+        let role = attribute_of(&function.properties["Role"], "Arn").unwrap_or_default();
+        for (p, policy) in items(template.property(role, "Policies")).into_iter().enumerate() {
+            for (s, statement) in items(&policy["PolicyDocument"]["Statement"]).into_iter().enumerate() {
+                let pointer = format!("/Resources/{role}/Properties/Policies/{p}/PolicyDocument/Statement/{s}/Action");
+                let actions: Vec<_> = items(&statement["Action"]).into_iter().cloned().collect();
+                let mut change = |actions: Vec<Value>| {
+                    let mut changed = template.0.clone();
+                    *changed.pointer_mut(&pointer).expect("the statement's actions") = actions.clone().into();
+                    broken.push((format!("{pointer}: {actions:?}"), Template(changed)));
+                };
+                for gone in &actions {
+                    change(actions.iter().filter(|a| *a != gone).cloned().collect());
+                }
+                change(actions.iter().cloned().chain([json!("dynamodb:DeleteItem")]).collect());
+            }
+        }
+    }
+    broken
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r67_each_role_allows_just_what_its_function_was_seen_to_do() {
+    let template = Template::load();
+    let seen = observe().await;
+    let found = differences(&template, &seen);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    let broken = broken(&template);
+    assert!(broken.len() > 60, "{} ways to break the roles", broken.len());
+    for (how, template) in broken {
+        assert_eq!(differences(&template, &seen).len(), 1, "{how}");
+    }
+}
