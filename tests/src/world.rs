@@ -28,7 +28,16 @@ pub struct World {
 impl World {
     /// Empty tables and queues, but for a directory with [`AUTHORITIES`].
     pub async fn new() -> Self {
-        let (dynamo, sqs) = (Dynamo::start().await, Sqs::start().await);
+        Self::with(Dynamo::start().await).await
+    }
+
+    /// As [`World::new`], for many writes: no table has a stream.
+    pub async fn without_streams() -> Self {
+        Self::with(Dynamo::start_without_streams().await).await
+    }
+
+    async fn with(dynamo: Dynamo) -> Self {
+        let sqs = Sqs::start().await;
         let proxy = Proxy::start(&dynamo.url, &sqs.url).await;
         for code in AUTHORITIES {
             dynamo.put("directory", &authority(code, "open"));

@@ -4,3 +4,4 @@
 #[allow(dead_code)] // The template's own checks use the rest.
 mod model;
 mod privilege;
+mod tenants;

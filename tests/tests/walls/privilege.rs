@@ -150,14 +150,24 @@ async fn mailbox(seen: &mut Seen) {
     seen.ask("asn-mailbox", &[(acknowledge.clone(), 200), (acknowledge, 200)]).await;
 }
 
-/// Tokens of an authority and of a nurse.
+/// Tokens of an authority, of a nurse whose organisation nobody knows, and of one whose care is seen in pilots only.
 async fn tokens(seen: &mut Seen) {
     let issuer = Issuer::start().await;
+    let mut trial = nurse();
+    trial["organisation"] = json!({"code": "ZXP01", "name": "Sample Clinic"});
+    seen.world.dynamo.put(
+        "directory",
+        &json!({
+            "kind": {"S": "setting"}, "code": {"S": "ZXP01"}, "name": {"S": "Sample Clinic"}, "region": {"S": "London"},
+            "authority": {"S": AUTHORITIES[0]}, "status": {"S": "open"}, "from": {"S": "2020-01-01"},
+            "care": {"L": [{"S": "unscheduled-mental-health"}]},
+        }),
+    );
     seen.world.proxy.reset();
     let mut environment = function_environment(&seen.world.proxy.url, &seen.world.sqs);
     environment.extend(issuer.environment());
     let function = Function::start(&binaries::function("authorizer"), &environment).await.expect("the authorizer");
-    for caller in [authority_caller(AUTHORITIES[0]), nurse()] {
+    for caller in [authority_caller(AUTHORITIES[0]), nurse(), trial] {
         let event = events::authorizer_event(&issuer.token(&caller), "GET", "/cpis/FHIR/R4/metadata");
         let answer = function.invoke_json(&event).await.json();
         assert_eq!(answer["policyDocument"]["Statement"][0]["Effect"], "Allow", "{answer}");
