@@ -185,6 +185,23 @@ pub struct ContactStanding {
     pub spreads_due: u32,
 }
 
+impl ContactStanding {
+    /// What is to be kept once upload `sequence` has given these numbers (R33). After a change they are spread twice, because
+    /// the index of an authority's plans may lag.
+    ///
+    /// # Errors
+    /// What is held, where that is as late or later: it stands.
+    pub fn advanced(held: Option<&Self>, contact: &Contact, sequence: u64) -> Result<Self, Self> {
+        let spreads_due = match held {
+            Some(held) if held.sequence >= sequence => return Err(held.clone()),
+            Some(held) if held.contact != *contact => 2,
+            Some(held) => held.spreads_due,
+            None => 0,
+        };
+        Ok(Self { contact: contact.clone(), sequence, spreads_due })
+    }
+}
+
 /// Keeps each authority's telephone numbers.
 pub trait ContactLog: Sync {
     /// Makes these the authority's numbers unless a later upload gave others; returns those that count.
@@ -262,7 +279,7 @@ pub trait Outbox: Sync {
     ) -> impl Future<Output = PortResult<Page<PortResult<Access>>>> + Send;
 
     /// Notes that the notifications of these accesses are on their way. Repeating it changes nothing.
-    fn settle(&self, accesses: &[(ChildKey, Uuid)]) -> impl Future<Output = PortResult<()>> + Send;
+    fn settle(&self, accesses: &[Access]) -> impl Future<Output = PortResult<()>> + Send;
 }
 
 /// The audit log, to write to (R45).

@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime
 import boto3
 
 DYNAMODB = boto3.client("dynamodb")
-PLANS, ACCESSES = os.environ["PLANS_TABLE"], os.environ["ACCESSES_TABLE"]
+PLANS, ACCESSES, OUTBOX = (os.environ[f"{name}_TABLE"] for name in ("PLANS", "ACCESSES", "OUTBOX"))
 SECRET = os.environ["CHILD_KEY_SECRET"].encode()
 NHS_NUMBERS = "https://fhir.nhs.uk/Id/nhs-number"
 RESOURCE_IDS = uuid.UUID("2b1f96d4-70ce-4a59-8f0d-5d0c6b7a31e2")
@@ -93,14 +93,19 @@ def record(child, number, plans, caller, setting, headers):
         "care": {"L": [{"S": kind} for kind in setting["care"] if kind in UNSCHEDULED]},
         "region": {"S": setting["region"]},
     }
+    put = {
+        "TableName": ACCESSES,
+        "Item": item,
+        "ConditionExpression": "attribute_not_exists(child)",
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
     if owed:
-        item |= {"nhsNumber": {"S": number}, "outbox": {"S": "owed"}}
-    DYNAMODB.put_item(
-        TableName=ACCESSES,
-        Item=item,
-        ConditionExpression="attribute_not_exists(child)",
-        ReturnValuesOnConditionCheckFailure="ALL_OLD",
-    )
+        item |= {"nhsNumber": {"S": number}}
+        position = f"{item['at']['S']}#{child}#{access}"
+        entry = {"TableName": OUTBOX, "Item": item | {"mark": {"S": "owed"}, "at_child_id": {"S": position}}}
+        DYNAMODB.transact_write_items(TransactItems=[{"Put": put}, {"Put": entry}])
+    else:
+        DYNAMODB.put_item(**put)
     return access
 
 

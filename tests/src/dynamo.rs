@@ -1,17 +1,18 @@
-//! DynamoDB in memory (dynoxide) on 127.0.0.1, with the project's five tables.
+//! DynamoDB in memory (dynoxide) on 127.0.0.1, with the project's tables.
 
 use dynoxide::{
     Database,
-    actions::{get_item::GetItemRequest, put_item::PutItemRequest, scan::ScanRequest},
+    actions::{delete_item::DeleteItemRequest, get_item::GetItemRequest, put_item::PutItemRequest, scan::ScanRequest},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 /// Names of the tables, each with the environment variable that tells a function about it.
-pub const TABLES: [(&str, &str); 5] = [
+pub const TABLES: [(&str, &str); 6] = [
     ("PLANS_TABLE", "plans"),
     ("ACCESSES_TABLE", "accesses"),
+    ("OUTBOX_TABLE", "outbox"),
     ("UPLOADS_TABLE", "uploads"),
     ("MAILBOX_TABLE", "mailbox"),
     ("DIRECTORY_TABLE", "directory"),
@@ -27,7 +28,7 @@ pub struct Dynamo {
 }
 
 impl Dynamo {
-    /// Starts on a free port of 127.0.0.1 with the five tables, empty.
+    /// Starts on a free port of 127.0.0.1 with the tables, empty.
     ///
     /// # Panics
     /// No port can be bound, or a table is refused.
@@ -74,6 +75,15 @@ impl Dynamo {
         let request: GetItemRequest = typed(json!({"TableName": table, "Key": key, "ConsistentRead": true}));
         let answer = self.db.get_item(request).unwrap_or_else(|e| panic!("get: {e}"));
         answer.item.map(|item| untyped(&item))
+    }
+
+    /// Takes one item out.
+    ///
+    /// # Panics
+    /// The key is refused.
+    pub fn delete(&self, table: &str, key: &Value) {
+        let request: DeleteItemRequest = typed(json!({"TableName": table, "Key": key}));
+        self.db.delete_item(request).unwrap_or_else(|e| panic!("delete: {e}"));
     }
 
     /// Every item of a table, in an order that depends on the items alone.

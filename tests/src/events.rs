@@ -186,10 +186,7 @@ pub fn sqs_event(queue: &str, messages: &[Message]) -> Value {
 /// an INSERT with something owed.
 #[must_use]
 pub fn stream_event(records: &[Value]) -> Value {
-    let owed: Vec<&Value> = records
-        .iter()
-        .filter(|r| r["eventName"] == "INSERT" && r["dynamodb"]["NewImage"]["outbox"]["S"].is_string())
-        .collect();
+    let owed: Vec<&Value> = records.iter().filter(|r| r["eventName"] == "INSERT").collect();
     json!({"Records": owed})
 }
 
@@ -210,7 +207,7 @@ pub fn insert_record(number: usize, keys: &Value, item: &Value) -> Value {
             "SizeBytes": item.to_string().len(),
             "StreamViewType": "NEW_IMAGE",
         },
-        "eventSourceARN": "arn:aws:dynamodb:eu-west-2:000000000000:table/accesses/stream/2026-01-01T00:00:00.000",
+        "eventSourceARN": "arn:aws:dynamodb:eu-west-2:000000000000:table/outbox/stream/2026-01-01T00:00:00.000",
     })
 }
 

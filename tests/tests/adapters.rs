@@ -82,6 +82,7 @@ async fn on_dynamodb() {
     let tables = Tables {
         plans: "plans".into(),
         accesses: "accesses".into(),
+        outbox: "outbox".into(),
         uploads: "uploads".into(),
         mailbox: "mailbox".into(),
         directory: "directory".into(),
@@ -444,8 +445,7 @@ async fn the_outbox_holds_what_is_owed(store: &impl Store) {
         found.into_iter().collect::<PortResult<Vec<_>>>().expect("readable")
     };
     let everything = || owed(2, at(1_000));
-    let before: Vec<_> = everything().await.iter().map(|a| (a.child.clone(), a.id)).collect();
-    store.settle(&before).await.expect("settled");
+    store.settle(&everything().await).await.expect("settled");
     for id in 0..5_u32 {
         store.record(&access(302, u128::from(id), 900 + i64::from(id))).await.expect("recorded");
     }
@@ -453,12 +453,13 @@ async fn the_outbox_holds_what_is_owed(store: &impl Store) {
     let ids = |found: Vec<Access>| found.iter().map(|a| a.id.as_u128()).collect::<Vec<_>>();
     assert_eq!(ids(everything().await), [0, 1, 2, 3, 4]);
     assert_eq!(ids(owed(9, at(902)).await), [0, 1]);
-    let key = |id| (child(302), Uuid::from_u128(id));
+    let entry = |id: u32| access(302, u128::from(id), 900 + i64::from(id));
     for _ in 0..2 {
-        store.settle(&[key(1), key(3)]).await.expect("settled");
+        store.settle(&[entry(1), entry(3)]).await.expect("settled");
         assert_eq!(ids(everything().await), [0, 2, 4]);
     }
-    store.settle(&[key(0), (child(399), Uuid::nil())]).await.expect("one that was never recorded hinders no other");
+    let never = Access { child: child(399), ..entry(0) };
+    store.settle(&[entry(0), never]).await.expect("one that was never recorded hinders no other");
     assert_eq!(ids(everything().await), [2, 4]);
     let unknown = child(399);
     assert_eq!(all(9, async |page| store.accesses_of(&unknown, &page).await).await, [], "no access is made up");

@@ -18,6 +18,8 @@ use std::collections::BTreeSet;
 const PATIENCE: usize = 8;
 /// Crashes tried at once.
 const AT_ONCE: usize = 4;
+/// When what the sweep must take was owed.
+const LONG_AGO: &str = "2026-01-01T12:00:00.000Z";
 const REQUEST: &str = "0d1f7c1e-51c4-4d38-9f0b-27f9d7a4a001";
 
 /// What is broken off and tried again.
@@ -50,7 +52,7 @@ impl Scenario {
         let world = World::new().await;
         match self {
             Self::Upload | Self::LookUp(_) => world.copy(&["plans", "uploads"], before),
-            Self::Relay | Self::Sweep => world.copy(&["plans", "uploads", "accesses"], before),
+            Self::Relay | Self::Sweep => world.copy(&["plans", "uploads", "accesses", "outbox"], before),
             Self::Delivery => {
                 let hopeless = json!("not a notification").to_string();
                 world.sqs.send("asn", &hopeless, Map::new());
@@ -68,7 +70,7 @@ impl Scenario {
             Self::Upload => answered(function, &second_upload()).await,
             Self::LookUp(resource) => answered(function, &look_up(resource, &nhs_number(0), REQUEST).event()).await,
             Self::Relay => {
-                let records: Vec<Value> = world.dynamo.scan("accesses").iter().enumerate().map(record).collect();
+                let records: Vec<Value> = world.dynamo.scan("outbox").iter().enumerate().map(record).collect();
                 batch_done(function, &events::stream_event(&records)).await
             }
             Self::Sweep => batch_done(function, &events::schedule_event()).await,
@@ -96,7 +98,7 @@ impl Scenario {
             rows.sort_by_key(Value::to_string);
             rows.into()
         };
-        let tables: Map<String, Value> = ["plans", "accesses", "uploads", "mailbox"]
+        let tables: Map<String, Value> = ["plans", "accesses", "outbox", "uploads", "mailbox"]
             .map(|table| (table.to_owned(), rows(table)))
             .into_iter()
             .collect();
@@ -150,8 +152,13 @@ async fn deliver(world: &World, function: &Function) -> Option<Vec<u8>> {
     world.sqs.messages("asn").is_empty().then(Vec::new)
 }
 
-fn record((number, item): (usize, &Value)) -> Value {
-    events::insert_record(number, &json!({"child": item["child"], "id": item["id"]}), item)
+fn record((number, entry): (usize, &Value)) -> Value {
+    events::insert_record(number, &entry_key(entry), entry)
+}
+
+/// The key of an entry of the outbox.
+fn entry_key(entry: &Value) -> Value {
+    json!({"mark": entry["mark"], "at_child_id": entry["at_child_id"]})
 }
 
 fn parse(bytes: &[u8]) -> Value {
@@ -173,10 +180,11 @@ fn lasting(mut item: Value) -> Option<Value> {
 /// The value with every moment in it replaced.
 fn timeless(value: Value) -> Value {
     match value {
-        Value::String(text) => match text.split('#').next_back().map(str::parse::<jiff::Timestamp>) {
-            Some(Ok(_)) => "a moment".into(),
-            _ => text.into(),
-        },
+        Value::String(text) => {
+            let moment = |part: &str| part.parse::<jiff::Timestamp>().is_ok();
+            let parts = text.split('#').map(|part| if moment(part) { "a moment" } else { part });
+            parts.collect::<Vec<_>>().join("#").into()
+        }
         Value::Array(values) => values.into_iter().map(timeless).collect(),
         Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, timeless(value))).collect(),
         other => other,
@@ -232,17 +240,20 @@ async fn before() -> World {
         answered(&look, &look_up("CareTeam", &nhs_number(child), &request).event()).await.expect("a look-up");
     }
     // As if they had been made long ago, so that the sweep takes them too.
-    for mut access in world.dynamo.scan("accesses") {
-        access["at"] = json!({"S": "2026-01-01T12:00:00.000Z"});
-        world.dynamo.put("accesses", &access);
+    for mut entry in world.dynamo.scan("outbox") {
+        entry["at"] = json!({"S": LONG_AGO});
+        world.dynamo.delete("outbox", &entry_key(&entry));
+        let [child, id] = ["child", "id"].map(|name| entry[name]["S"].as_str().expect("a text"));
+        entry["at_child_id"] = json!({"S": format!("{LONG_AGO}#{child}#{id}")});
+        world.dynamo.put("outbox", &entry);
     }
-    let owed = world.dynamo.scan("accesses");
+    let owed = world.dynamo.scan("outbox");
     let relay = world.start("asn-relay").await;
     batch_done(&relay, &events::stream_event(&owed.iter().enumerate().map(record).collect::<Vec<_>>()))
         .await
         .expect("the relay");
     assert_eq!(world.sqs.messages("asn").len(), 6, "three look-ups, two authorities");
-    owed.iter().for_each(|access| world.dynamo.put("accesses", access));
+    owed.iter().for_each(|entry| world.dynamo.put("outbox", entry));
     world
 }
 

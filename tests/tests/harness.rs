@@ -128,14 +128,14 @@ async fn the_queue_hides_redelivers_and_redrives() {
 }
 
 #[tokio::test]
-async fn a_stream_event_holds_only_what_is_owed() {
+async fn a_stream_event_holds_only_what_was_put_there_first() {
     let dynamo = Dynamo::start().await;
-    let access = |id: &str| json!({"child": {"S": "c"}, "id": {"S": id}, "at": {"S": "2026-01-01T00:00:00Z"}});
-    dynamo.put("accesses", &access("silent"));
-    let mut owed = access("owed");
-    owed["outbox"] = json!({"S": "owed"});
-    dynamo.put("accesses", &owed);
-    let records = dynamo.stream_records("accesses");
+    let owed = json!({"mark": {"S": "owed"}, "at_child_id": {"S": "2026-01-01T00:00:00Z#c#1"}});
+    dynamo.put("outbox", &owed);
+    let mut changed = owed.clone();
+    changed["interaction"] = json!({"S": "Flag"});
+    dynamo.put("outbox", &changed);
+    let records = dynamo.stream_records("outbox");
     assert_eq!(records.len(), 2);
     let event = events::stream_event(&records);
     assert_eq!(event["Records"].as_array().map(Vec::len), Some(1));

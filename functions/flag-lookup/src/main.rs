@@ -14,6 +14,7 @@ async fn main() -> Result<(), Error> {
     let tables = Tables {
         plans: config::required("PLANS_TABLE")?,
         accesses: config::required("ACCESSES_TABLE")?,
+        outbox: config::required("OUTBOX_TABLE")?,
         ..Tables::default()
     };
     let secret = config::child_key_secret()?;

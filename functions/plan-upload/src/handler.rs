@@ -48,14 +48,10 @@ fn event(acknowledgement: Option<&Acknowledgement>) -> &'static str {
 
 fn describe(answer: Answer, acknowledgement: &Acknowledgement) -> Answer {
     answer
-        .with("code", serde_name(acknowledgement))
+        .with("code", acknowledgement.code.name())
         .with("records", acknowledgement.records)
         .with("loaded", acknowledgement.loaded)
         .with("rejected", acknowledgement.rejected.len())
-}
-
-fn serde_name(acknowledgement: &Acknowledgement) -> String {
-    format!("{:?}", acknowledgement.code).to_uppercase()
 }
 
 /// A file that cannot be read is acknowledged as CPF01 (R14); one of the wrong type or size is refused before that.

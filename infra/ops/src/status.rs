@@ -163,10 +163,10 @@ async fn oldest_messages(
     found.collect()
 }
 
-/// Counts the sparse index of accesses that owe notifications, all pages of it; it is in order of time.
+/// Counts the outbox, all pages of it; it is in order of time.
 async fn outbox(stack: &Stack) -> Result<Outbox> {
-    let call = stack.dynamodb().query().table_name(stack.output("AccessesTable")?).index_name("outbox");
-    let call = call.key_condition_expression("#outbox = :owed").expression_attribute_names("#outbox", "outbox");
+    let call = stack.dynamodb().query().table_name(stack.output("OutboxTable")?).consistent_read(true);
+    let call = call.key_condition_expression("mark = :owed");
     let call = call.expression_attribute_values(":owed", AttributeValue::S("owed".into()));
     let call = call.projection_expression("#at").expression_attribute_names("#at", "at");
     let mut pages = call.into_paginator().send();

@@ -20,6 +20,8 @@ pub struct Tables {
     pub plans: String,
     /// `ACCESSES_TABLE`
     pub accesses: String,
+    /// `OUTBOX_TABLE`
+    pub outbox: String,
     /// `UPLOADS_TABLE`
     pub uploads: String,
     /// `MAILBOX_TABLE`

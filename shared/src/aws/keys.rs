@@ -22,10 +22,12 @@ pub const BY_ORGANISATION: &str = "by-organisation";
 pub const PERSON: &str = "person";
 /// accesses: index by person or device, and time.
 pub const BY_PERSON: &str = "by-person";
-/// accesses: sparse index of what is owed, and the attribute that puts an item there.
-pub const OUTBOX: &str = "outbox";
-/// accesses: value of [`OUTBOX`].
+/// outbox: its one partition, always [`OWED`].
+pub const MARK: &str = "mark";
+/// outbox: value of [`MARK`].
 pub const OWED: &str = "owed";
+/// outbox: `at#child#id` of the access.
+pub const AT_CHILD_ID: &str = "at_child_id";
 /// uploads: sequence, or number of a part of an answer.
 pub const SEQUENCE: &str = "sequence";
 /// mailbox: `state#at`.

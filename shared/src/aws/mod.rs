@@ -15,6 +15,8 @@ pub mod keys;
 #[cfg(feature = "dynamodb")]
 mod mailbox;
 #[cfg(feature = "dynamodb")]
+mod outbox;
+#[cfg(feature = "dynamodb")]
 mod plans;
 #[cfg(feature = "sqs")]
 mod push_queue;
@@ -26,9 +28,9 @@ mod queue;
 mod uploads;
 
 #[cfg(feature = "dynamodb")]
-pub use accesses::from_stream_image;
-#[cfg(feature = "dynamodb")]
 pub use dynamo::{Dynamo, Tables};
+#[cfg(feature = "dynamodb")]
+pub use outbox::from_stream_image;
 #[cfg(feature = "sqs")]
 pub use push_queue::PushTasks;
 #[cfg(feature = "sqs")]

@@ -47,6 +47,13 @@ struct ContactItem {
     spreads_due: u32,
 }
 
+impl From<ContactStanding> for ContactItem {
+    fn from(standing: ContactStanding) -> Self {
+        let ContactStanding { contact, sequence, spreads_due } = standing;
+        Self { contact, contact_sequence: sequence, spreads_due }
+    }
+}
+
 impl From<ContactItem> for ContactStanding {
     fn from(item: ContactItem) -> Self {
         Self { contact: item.contact, sequence: item.contact_sequence, spreads_due: item.spreads_due }
@@ -144,15 +151,12 @@ impl ContactLog for Dynamo {
     ) -> PortResult<ContactStanding> {
         for _ in 0..MAX_RACES {
             let held = self.contact(authority).await?;
-            let spreads_due = match &held {
-                Some(held) if held.sequence >= sequence => return Ok(held.clone()),
-                Some(held) if held.contact != *contact => 2,
-                Some(held) => held.spreads_due,
-                None => 0,
+            let next = match ContactStanding::advanced(held.as_ref(), contact, sequence) {
+                Ok(next) => next,
+                Err(held) => return Ok(held),
             };
-            let next = ContactItem { contact: contact.clone(), contact_sequence: sequence, spreads_due };
             if self.put_contact(authority, &next, held.as_ref()).await? {
-                return Ok(next.into());
+                return Ok(next);
             }
         }
         Err(PortError { step: "uploads.contact", cause: "the numbers keep changing".into(), retryable: true })
@@ -165,11 +169,7 @@ impl ContactLog for Dynamo {
     }
 
     async fn contact_spread(&self, authority: &AuthorityCode, standing: &ContactStanding) -> PortResult<()> {
-        let next = ContactItem {
-            contact: standing.contact.clone(),
-            contact_sequence: standing.sequence,
-            spreads_due: standing.spreads_due.saturating_sub(1),
-        };
+        let next = ContactStanding { spreads_due: standing.spreads_due.saturating_sub(1), ..standing.clone() };
         self.put_contact(authority, &next, Some(standing)).await.map(drop)
     }
 }
@@ -188,11 +188,12 @@ impl Dynamo {
     async fn put_contact(
         &self,
         authority: &AuthorityCode,
-        contact: &ContactItem,
+        contact: &ContactStanding,
         held: Option<&ContactStanding>,
     ) -> PortResult<bool> {
         const STEP: &str = "uploads.contact";
-        let item = to_item(contact, [(LA, s(contact_key(authority))), (SEQUENCE, n(0))], STEP)?;
+        let item =
+            to_item(&ContactItem::from(contact.clone()), [(LA, s(contact_key(authority))), (SEQUENCE, n(0))], STEP)?;
         let put = self.client.put_item().table_name(&self.tables.uploads).set_item(Some(item));
         let put = match held {
             None => put.condition_expression("attribute_not_exists(la)"),

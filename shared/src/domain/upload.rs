@@ -71,6 +71,17 @@ impl FileCode {
             _ => Self::Cpf03,
         }
     }
+
+    /// The code as it is written, such as `CPF02`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cpf01 => "CPF01",
+            Self::Cpf02 => "CPF02",
+            Self::Cpf03 => "CPF03",
+            Self::Cpf04 => "CPF04",
+        }
+    }
 }
 
 /// A record that was not loaded, and why.
@@ -216,6 +227,7 @@ mod tests {
             [(0, 0, FileCode::Cpf02), (3, 0, FileCode::Cpf02), (2, 1, FileCode::Cpf03), (0, 3, FileCode::Cpf04)]
         {
             assert_eq!(FileCode::of(loaded, rejected), code);
+            assert_eq!(serde_json::to_value(code).expect("JSON"), code.name());
         }
     }
 }

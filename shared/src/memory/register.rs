@@ -178,16 +178,11 @@ impl ContactLog for Register {
         sequence: u64,
     ) -> PortResult<ContactStanding> {
         let mut tables = lock(&self.0);
-        let held = tables.contacts.get(authority.as_str());
-        let spreads_due = match held {
-            Some(held) if held.sequence >= sequence => return Ok(held.clone()),
-            Some(held) if held.contact != *contact => 2,
-            Some(held) => held.spreads_due,
-            None => 0,
-        };
-        let next = ContactStanding { contact: contact.clone(), sequence, spreads_due };
-        tables.contacts.insert(authority.to_string(), next.clone());
-        Ok(next)
+        let standing = ContactStanding::advanced(tables.contacts.get(authority.as_str()), contact, sequence);
+        if let Ok(next) = &standing {
+            tables.contacts.insert(authority.to_string(), next.clone());
+        }
+        Ok(standing.unwrap_or_else(|held| held))
     }
 
     async fn contact(&self, authority: &AuthorityCode) -> PortResult<Option<ContactStanding>> {
@@ -244,10 +239,10 @@ impl Outbox for Register {
         page(sorted.into_iter(), Ascending, request)
     }
 
-    async fn settle(&self, accesses: &[(ChildKey, Uuid)]) -> PortResult<()> {
+    async fn settle(&self, accesses: &[Access]) -> PortResult<()> {
         let mut tables = lock(&self.0);
-        for (child, id) in accesses {
-            if let Some((_, owed)) = tables.accesses.get_mut(&(child.as_str().to_owned(), *id)) {
+        for access in accesses {
+            if let Some((_, owed)) = tables.accesses.get_mut(&(access.child.as_str().to_owned(), access.id)) {
                 *owed = false;
             }
         }

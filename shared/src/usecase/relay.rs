@@ -46,12 +46,8 @@ pub async fn relay(
             }
         })
         .collect();
-    let done: Vec<_> = accesses
-        .iter()
-        .zip(&relayed)
-        .filter(|(_, r)| matches!(r, Relayed::Sent { .. }))
-        .map(|(a, _)| (a.child.clone(), a.id))
-        .collect();
+    let sent = accesses.iter().zip(&relayed).filter(|(_, r)| matches!(r, Relayed::Sent { .. }));
+    let done: Vec<_> = sent.map(|(access, _)| access.clone()).collect();
     let settled = if done.is_empty() { Ok(()) } else { outbox.settle(&done).await };
     (relayed, settled)
 }

@@ -31,6 +31,7 @@ const ALLOWED: [(&str, &[(&str, &str)]); 8] = [
         &[
             ("PlansTable.Arn", "dynamodb:Query"),
             ("AccessesTable.Arn", "dynamodb:PutItem"),
+            ("OutboxTable.Arn", "dynamodb:PutItem"),
             ("${AccessesTable.Arn}/index/by-time", "dynamodb:Query"),
             ("DataKey.Arn", "kms:Decrypt"),
         ],
@@ -38,10 +39,9 @@ const ALLOWED: [(&str, &[(&str, &str)]); 8] = [
     (
         "asn-relay",
         &[
-            ("AccessesTable.Arn", "dynamodb:PartiQLUpdate"),
-            ("${AccessesTable.Arn}/index/outbox", "dynamodb:Query"),
+            ("OutboxTable.Arn", "dynamodb:PartiQLDelete dynamodb:Query"),
             (
-                "AccessesTable.StreamArn",
+                "OutboxTable.StreamArn",
                 "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator dynamodb:ListStreams",
             ),
             ("AsnQueue.Arn", "sqs:SendMessage"),

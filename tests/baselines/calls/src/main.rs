@@ -2,7 +2,7 @@
 //!
 //! The event says which: `{"do": "look-up" | "put" | "send" | "deliver" | "fail", …}`; anything else is echoed.
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -36,7 +36,7 @@ impl Clients {
         }
     }
 
-    /// `child` is queried for its plans, then `access` is put; the answer says how long both took.
+    /// `child` is queried for its plans, then `access` is put together with `owed`; the answer says how long both took.
     async fn look_up(&self, event: &Value) -> Result<Value, Error> {
         let began = Instant::now();
         let plans = self
@@ -48,7 +48,11 @@ impl Clients {
             .expression_attribute_values(":child", AttributeValue::S(text(&event["child"])))
             .send()
             .await?;
-        self.put("accesses", item(&event["access"]), "id").await?;
+        let access = Put::builder().table_name("accesses").set_item(Some(item(&event["access"])));
+        let access = access.condition_expression("attribute_not_exists(id)").build()?;
+        let owed = Put::builder().table_name("outbox").set_item(Some(item(&event["owed"]))).build()?;
+        let puts = [access, owed].map(|put| TransactWriteItem::builder().put(put).build());
+        self.dynamo.transact_write_items().set_transact_items(Some(puts.to_vec())).send().await?;
         Ok(json!({"held": plans.count(), "seconds": began.elapsed().as_secs_f64()}))
     }
 

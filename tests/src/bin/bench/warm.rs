@@ -110,7 +110,10 @@ async fn bare_calls(function: &Function, plan: &Value, access: &Value) -> (Durat
     let mut access = access.clone();
     access["child"] = plan["child"].clone();
     access["id"]["S"] = Uuid::new_v4().to_string().into();
-    let event = json!({"do": "look-up", "child": plan["child"]["S"], "access": access});
+    let mut owed = access.clone();
+    owed["mark"] = json!({"S": "owed"});
+    owed["at_child_id"] = json!({"S": format!("{}#{}", access["child"]["S"], access["id"]["S"])});
+    let event = json!({"do": "look-up", "child": plan["child"]["S"], "access": access, "owed": owed});
     let reply = function.invoke_json(&event).await;
     let answer = reply.json();
     assert_eq!(answer["held"], 1, "the bare calls find the plan");

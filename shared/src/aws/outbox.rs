@@ -1,0 +1,90 @@
+//! Table `outbox`: a copy of each access whose notifications are still owed. It is read whole and in order of time, and an
+//! entry goes once its notifications are on their way.
+
+use aws_sdk_dynamodb::types::{BatchStatementErrorCodeEnum, BatchStatementRequest, BatchStatementResponse};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+
+use super::{
+    dynamo::{Dynamo, Item, after, from_item, limit, next, s, start, to_item},
+    failure::{failed, unreadable},
+    keys::{AT_CHILD_ID, MARK, OWED},
+};
+use crate::{
+    domain::{access::Access, time::sortable},
+    ports::{Outbox, Page, PageRequest, PortError, PortResult},
+};
+
+/// The most statements in one call (DynamoDB: `BatchExecuteStatement` takes 25).
+const STATEMENTS: usize = 25;
+/// Calls under way at once.
+const CONCURRENCY: usize = 16;
+
+/// The entry of an access.
+pub(super) fn item(access: &Access, step: &'static str) -> PortResult<Item> {
+    to_item(access, [(MARK, s(OWED)), (AT_CHILD_ID, s(position(access)))], step)
+}
+
+/// Where an access stands in the outbox.
+fn position(access: &Access) -> String {
+    format!("{}#{}#{}", sortable(access.at), access.child.as_str(), access.id)
+}
+
+/// The access in a stream record's new image.
+///
+/// # Errors
+/// Where the image is not of the shape that [`crate::ports::AccessLog::record`] writes.
+pub fn from_stream_image(image: serde_dynamo::Item) -> PortResult<Access> {
+    serde_dynamo::from_item(image).map_err(|_| unreadable("outbox.stream"))
+}
+
+impl Outbox for Dynamo {
+    async fn owed_before(&self, moment: Timestamp, page: &PageRequest) -> PortResult<Page<PortResult<Access>>> {
+        const STEP: &str = "outbox.query";
+        let from = after(page.after.as_ref())?;
+        let from = start(from.map(|[position]| [(MARK, s(OWED)), (AT_CHILD_ID, s(position))]));
+        let query = self.client.query().table_name(&self.tables.outbox).consistent_read(true).limit(limit(page.limit));
+        let found = query
+            .key_condition_expression("mark = :owed AND at_child_id < :moment")
+            .expression_attribute_values(":owed", s(OWED))
+            .expression_attribute_values(":moment", s(sortable(moment)))
+            .set_exclusive_start_key(from)
+            .send()
+            .await
+            .map_err(failed(STEP))?;
+        let items = found.items.unwrap_or_default().into_iter().map(|item| from_item(item, STEP));
+        Ok(Page { items: items.collect(), next: next(found.last_evaluated_key, &[AT_CHILD_ID]) })
+    }
+
+    async fn settle(&self, accesses: &[Access]) -> PortResult<()> {
+        let calls: Vec<_> = accesses.chunks(STATEMENTS).map(|chunk| self.settle_together(chunk)).collect();
+        stream::iter(calls).buffer_unordered(CONCURRENCY).try_collect().await
+    }
+}
+
+impl Dynamo {
+    /// Takes up to 25 entries out in one call. Each stands for itself, which a transaction's would not; one that is not
+    /// there hinders no other.
+    async fn settle_together(&self, accesses: &[Access]) -> PortResult<()> {
+        const STEP: &str = "outbox.batch-delete";
+        let delete = format!("DELETE FROM \"{}\" WHERE {MARK} = ? AND {AT_CHILD_ID} = ?", self.tables.outbox);
+        let statement = |access: &Access| {
+            let statement = BatchStatementRequest::builder().statement(&delete);
+            let statement = statement.parameters(s(OWED)).parameters(s(position(access))).build();
+            statement.map_err(|_| unreadable(STEP))
+        };
+        let statements: Vec<_> = accesses.iter().map(statement).collect::<PortResult<_>>()?;
+        let call = self.client.batch_execute_statement().set_statements(Some(statements));
+        let answers = call.send().await.map_err(failed(STEP))?.responses.unwrap_or_default();
+        let refused = |answer: BatchStatementResponse| {
+            answer
+                .error
+                .and_then(|e| e.code)
+                .filter(|code| *code != BatchStatementErrorCodeEnum::ConditionalCheckFailed)
+        };
+        match answers.into_iter().find_map(refused) {
+            Some(code) => Err(PortError { step: STEP, cause: code.as_str().to_owned(), retryable: true }),
+            None => Ok(()),
+        }
+    }
+}
