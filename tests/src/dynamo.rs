@@ -144,13 +144,6 @@ impl Drop for Dynamo {
     }
 }
 
-/// The variables that name tables and queues to a function, each with the name that it has in the tests.
-#[must_use]
-pub fn resource_names() -> Vec<(String, String)> {
-    let queues = [("ASN_QUEUE_URL", "asn"), ("ASN_DLQ_URL", "asn-dlq")];
-    TABLES.into_iter().chain(queues).map(|(variable, name)| (variable.to_owned(), name.to_owned())).collect()
-}
-
 /// The environment that tells a function about tables and queues.
 #[must_use]
 pub fn function_environment(endpoint: &str, sqs: &crate::sqs::Sqs) -> Vec<(String, String)> {

@@ -1,10 +1,10 @@
 //! What a call needs permission for: the IAM action, and on what. Service Authorization Reference (AWS), "Actions, resources, and
-//! condition keys" of Amazon DynamoDB, Amazon SQS, AWS KMS and Amazon S3.
+//! condition keys" of Amazon DynamoDB, Amazon SQS, AWS KMS, AWS Secrets Manager and Amazon S3.
 
 use serde_json::Value;
 
 /// An IAM action such as `dynamodb:Query`, and what it is called on: the name of a table, `table/index/name`, of a queue, of a
-/// bucket or of a key.
+/// bucket with the first part of the object's name, of a key or of a secret.
 pub type Permission = (String, String);
 
 /// The permissions that one call needs. `target` is its `X-Amz-Target`; a call of S3 has none, but a method and a path.
@@ -22,14 +22,17 @@ pub fn needed(method: &str, path: &str, target: &str, body: &[u8]) -> Vec<Permis
             vec![(action, last_part(text(&request["QueueUrl"])))]
         }
         "TrentService" => vec![(format!("kms:{operation}"), last_part(text(&request["KeyId"])))],
+        "secretsmanager" => vec![(format!("secretsmanager:{operation}"), last_part(text(&request["SecretId"])))],
         "" => {
-            let bucket = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+            // `bucket/heads/2026/…` is named `bucket/heads`.
+            let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();
+            let on = parts[..parts.len().min(2)].join("/");
             let verb = match method {
                 "PUT" => "Put",
                 "DELETE" => "Delete",
                 _ => "Get",
             };
-            vec![(format!("s3:{verb}Object"), bucket.to_owned())]
+            vec![(format!("s3:{verb}Object"), on)]
         }
         _ => vec![(format!("unknown:{target}"), String::new())],
     }

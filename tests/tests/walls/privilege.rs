@@ -62,8 +62,15 @@ impl Seen {
     }
 }
 
+/// What was observed of all functions.
+struct Observed {
+    calls: BTreeMap<String, BTreeSet<Permission>>,
+    /// The environment that they had: variables that name tables, queues and the like.
+    environment: Vec<(String, String)>,
+}
+
 /// Every function through all that it does.
-async fn observe() -> BTreeMap<String, BTreeSet<Permission>> {
+async fn observe() -> Observed {
     let mut seen = Seen { world: World::new().await, calls: BTreeMap::new() };
     uploads(&mut seen).await;
     look_ups(&mut seen).await;
@@ -71,7 +78,7 @@ async fn observe() -> BTreeMap<String, BTreeSet<Permission>> {
     mailbox(&mut seen).await;
     seen.ask("service-status", &[(Request::new("GET", "/_ping"), 200), (Request::new("GET", "/_status"), 200)]).await;
     tokens(&mut seen).await;
-    seen.calls
+    Observed { environment: function_environment(&seen.world.proxy.url, &seen.world.sqs), calls: seen.calls }
 }
 
 /// First files of two authorities; then new plans, ends, withdrawals, faults and another telephone number; the same file again.
@@ -176,13 +183,12 @@ async fn tokens(seen: &mut Seen) {
 }
 
 /// What a role must allow its function: what it was seen to call, and what follows from the template.
-fn needed(template: &Template, function: &model::Function<'_>, seen: &BTreeSet<Permission>) -> Result<Allowed, String> {
-    let own = names(function);
+fn needed(template: &Template, function: &model::Function<'_>, seen: &Observed) -> Result<Allowed, String> {
     let mut needed = Allowed::new();
-    for (action, on) in seen {
-        let (name, index) = on.split_once('/').map_or((on.as_str(), None), |(name, index)| (name, Some(index)));
-        let id = own.get(name).ok_or_else(|| format!("calls {action} on {on}, which its environment does not name"))?;
-        let resource = index.map_or_else(|| format!("{id}.Arn"), |index| format!("${{{id}.Arn}}/{index}"));
+    let calls = seen.calls.get(function.name).ok_or("is run by nothing here")?;
+    for (action, on) in calls {
+        let resource = resource(function, &seen.environment, action, on)
+            .ok_or_else(|| format!("calls {action} on {on}, which its environment does not name"))?;
         needed.insert((resource, action.clone()));
     }
     needed.extend(of_events(function));
@@ -195,12 +201,35 @@ fn needed(template: &Template, function: &model::Function<'_>, seen: &BTreeSet<P
     Ok(needed)
 }
 
-/// What the tests call a table or queue, and the logical id that the function's environment gives for it.
-fn names(function: &model::Function<'_>) -> BTreeMap<String, String> {
-    let given: BTreeMap<_, _> = members(&function.properties["Environment"]["Variables"]).collect();
-    // Addresses do not matter here.
-    let local = cpis_tests::dynamo::resource_names();
-    local.into_iter().filter_map(|(variable, name)| Some((name, brief(given.get(variable.as_str())?)))).collect()
+/// How the template names what a function called: the environment's variable of that kind has the same name in the tests.
+fn resource(
+    function: &model::Function<'_>,
+    environment: &[(String, String)],
+    action: &str,
+    on: &str,
+) -> Option<String> {
+    let kinds: &[&str] = match action.split(':').next()? {
+        "dynamodb" => &["_TABLE"],
+        "sqs" => &["_QUEUE_URL", "_DLQ_URL"],
+        "kms" => &["_KEY"],
+        "secretsmanager" => &["_SECRET_ARN"],
+        "s3" => &["_BUCKET"],
+        _ => return None,
+    };
+    let (name, part) = on.split_once('/').map_or((on, None), |(name, part)| (name, Some(part)));
+    let named = |(variable, local): &&(String, String)| {
+        kinds.iter().any(|kind| variable.ends_with(kind)) && local.rsplit('/').next() == Some(name)
+    };
+    let (variable, _) = environment.iter().find(named)?;
+    let given = &function.properties["Environment"]["Variables"][variable];
+    let id = (!given.is_null()).then(|| brief(given))?;
+    Some(match (action.split(':').next()?, part) {
+        ("secretsmanager" | "kms", _) => id,
+        ("s3", Some(part)) => format!("${{{id}.Arn}}/{part}/*"),
+        ("s3", None) => format!("${{{id}.Arn}}/*"),
+        (_, Some(index)) => format!("${{{id}.Arn}}/{index}"),
+        (_, None) => format!("{id}.Arn"),
+    })
 }
 
 /// What Lambda does in the function's name for its event sources ("Using Lambda with DynamoDB", "… with Amazon SQS").
@@ -227,26 +256,22 @@ fn of_events(function: &model::Function<'_>) -> Allowed {
 }
 
 /// Whoever reads or writes what our key encrypts needs it to decrypt; whoever sends to a queue makes data keys, too ("Encryption
-/// at rest" of DynamoDB and SQS).
+/// at rest" of DynamoDB, SQS and Secrets Manager).
 fn of_the_key(needed: &Allowed) -> Allowed {
     let any = |prefix: &str| needed.iter().any(|(_, action)| action.starts_with(prefix));
-    let decrypt = (any("dynamodb:") || any("sqs:")).then_some("kms:Decrypt");
+    let decrypt = (any("dynamodb:") || any("sqs:") || any("secretsmanager:")).then_some("kms:Decrypt");
     let generate = any("sqs:SendMessage").then_some("kms:GenerateDataKey");
     decrypt.into_iter().chain(generate).map(|action| (KEY.to_owned(), action.to_owned())).collect()
 }
 
 /// Where the roles of the template differ from what their functions need.
-fn differences(template: &Template, seen: &BTreeMap<String, BTreeSet<Permission>>) -> Vec<String> {
+fn differences(template: &Template, seen: &Observed) -> Vec<String> {
     let mut found = vec![];
     for function in template.functions() {
         let name = function.name;
-        let Some(calls) = seen.get(name) else {
-            found.push(format!("{name}: nothing here runs it"));
-            continue;
-        };
         let role = attribute_of(&function.properties["Role"], "Arn").unwrap_or_default();
         let allowed: Allowed = granted(template, role).collect();
-        match needed(template, &function, calls) {
+        match needed(template, &function, seen) {
             Err(why) => found.push(format!("{name} {why}")),
             Ok(needed) => {
                 found.extend(needed.difference(&allowed).map(|(r, a)| format!("{name} needs {a} on {r}")));
