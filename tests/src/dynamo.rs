@@ -18,6 +18,22 @@ pub const TABLES: [(&str, &str); 6] = [
     ("DIRECTORY_TABLE", "directory"),
 ];
 
+/// A JSON value in DynamoDB's own JSON: `"a"` as `{"S": "a"}`; an object's item is within its `M`.
+#[must_use]
+pub fn attribute(value: &Value) -> Value {
+    match value {
+        Value::Null => json!({"NULL": true}),
+        Value::Bool(yes) => json!({"BOOL": yes}),
+        Value::Number(number) => json!({"N": number.to_string()}),
+        Value::String(text) => json!({"S": text}),
+        Value::Array(list) => json!({"L": list.iter().map(attribute).collect::<Vec<_>>()}),
+        Value::Object(fields) => {
+            let fields: serde_json::Map<_, _> = fields.iter().map(|(name, v)| (name.clone(), attribute(v))).collect();
+            json!({"M": fields})
+        }
+    }
+}
+
 /// A running DynamoDB; it stops when dropped.
 pub struct Dynamo {
     /// Where it listens.

@@ -11,18 +11,21 @@ use cpis::{
         authority::{Authority, AuthorityCode, Status},
         caller::{Device, JobRole, Organisation, Person, Requester},
         contact::Contact,
+        entry::Entry,
         nhs_number::{ChildKey, ChildKeySecret, NhsNumber},
         notification::{Delivered, State},
+        pilot::Pilot,
         plan::{Plan, PlanType},
         policy::Presentation,
-        setting::CareKind,
+        setting::{CareKind, Oversight, Setting},
         upload::{Acknowledgement, UploadSummary},
         ways_out::{Pushes, WaysOut},
     },
     memory::Register,
     ports::{
         AccessHistory, AccessLog, AccessSearch, ContactLog, Directory, Guard, Mailbox, MailboxReader, Outbox, Page,
-        PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortResult, Standing, UploadLog, UploadReader,
+        PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortResult, SettingDirectory, Standing,
+        UploadLog, UploadReader,
     },
 };
 use jiff::{Timestamp, civil::date};
@@ -45,6 +48,7 @@ trait Store:
     + cpis::ports::PushLog
     + cpis::ports::Circuits
     + Directory
+    + SettingDirectory
 {
 }
 
@@ -61,10 +65,39 @@ fn open() -> Authority {
     }
 }
 
+/// A setting with everything that an entry can have.
+fn hospital() -> Setting {
+    Setting {
+        code: "ZX001".into(),
+        name: "Sample Hospital".into(),
+        care: vec![CareKind::EmergencyDepartment, CareKind::Maternity],
+        region: "North East".into(),
+        authority: la(0),
+        status: Status::Open,
+        from: date(2020, 1, 1),
+        until: Some(date(2030, 12, 31)),
+        oversight: Some(Oversight::National),
+    }
+}
+
+fn pilot(code: &str) -> Pilot {
+    Pilot {
+        code: code.into(),
+        name: "Sample".into(),
+        care: vec![CareKind::SexualHealth],
+        organisations: vec!["ZX001".into(), "ZX002".into()],
+        job_roles: vec!["R8001".into()],
+        from: date(2026, 1, 1),
+        until: date(2026, 12, 31),
+    }
+}
+
 #[tokio::test]
 async fn in_memory() {
     let register = Register::default();
     register.put_authority(open());
+    register.put_setting(hospital());
+    ["B-SECOND", "A-FIRST"].into_iter().for_each(|code| register.put_pilot(pilot(code)));
     contract(&register).await;
 }
 
@@ -72,6 +105,10 @@ async fn in_memory() {
 async fn on_dynamodb() {
     let server = cpis_tests::dynamo::Dynamo::start().await;
     server.put("directory", &cpis_tests::world::authority(la(0).as_str(), "open"));
+    for entry in [Entry::Setting(hospital()), Entry::Pilot(pilot("B-SECOND")), Entry::Pilot(pilot("A-FIRST"))] {
+        let entry = serde_json::to_value(entry).expect("JSON");
+        server.put("directory", &cpis_tests::dynamo::attribute(&entry)["M"]);
+    }
     let config = config::load().into_builder();
     let credentials = aws_sdk_dynamodb::config::Credentials::new("test", "test", None, None, "test");
     let config = config
@@ -524,4 +561,11 @@ async fn cursors_of_other_lists_are_refused(store: &impl Store) {
 async fn the_directory_knows_what_was_put_there(store: &impl Store) {
     assert_eq!(store.authority(&la(0)).await.expect("read").map(|a| a.status), Some(Status::Open));
     assert_eq!(store.authority(&la(99)).await.expect("read"), None);
+    assert_eq!(store.setting("ZX001").await.expect("read"), Some(hospital()));
+    for code in ["ZX002", "", "E06000001", "zx001", "ZX001 "] {
+        assert_eq!(store.setting(code).await.expect("read"), None, "{code}");
+    }
+    let mut pilots = store.pilots().await.expect("read");
+    pilots.sort_by(|a, b| a.code.cmp(&b.code));
+    assert_eq!(pilots, [pilot("A-FIRST"), pilot("B-SECOND")]);
 }

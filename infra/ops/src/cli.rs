@@ -116,13 +116,13 @@ mod tests {
             "directory close authority E06000001",
             "directory list --kind setting --json",
             "directory list --kind pilot",
-            "directory close setting ZX001",
+            "directory close setting ZX001 --by alex --because merged",
             "directory set setting ZX001 --name Sample --care maternity --care emergency-department --region London \
              --authority E09000001 --from 2026-01-01 --until 2026-12-31",
             "directory set setting ZX00D --oversight national",
             "directory set pilot 2026-TRIAL --name Trial --care sexual-health --organisation ZX009 --job-role R8001 \
              --from 2026-01-01 --until 2026-03-31",
-            "directory set file entry.json",
+            "directory set file entry.json --by alex",
             "policy --on 2021-01-15",
             "generate --authority E06000001 --children 300 --seed 1 --bad 12",
             "generate --authorities all --children 2000 --seed 1 --out dir --format json",

@@ -2,6 +2,7 @@
 
 mod set;
 mod table;
+mod trail;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,20 +11,25 @@ use std::{
 };
 
 use clap::{Args, Subcommand, ValueEnum};
-use cpis::domain::{
-    authority::{AuthorityCode, Status},
-    entry::Entry,
+use cpis::{
+    domain::{
+        authority::{AuthorityCode, Status},
+        entry::Entry,
+    },
+    ports::AuditLog,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::{
     set::SetCommand,
     table::{Table, no_entry},
+    trail::{Change, Trail},
 };
 use crate::{
     cli::help,
     entries::authorities,
     failure::{Failure, Outcome, Result, on_file},
+    operator::Operator,
     output,
     samples::samples,
     settings::{MAX_SETTINGS, SETTINGS, settings},
@@ -34,6 +40,8 @@ use crate::{
 pub(crate) struct DirectoryArgs {
     #[command(subcommand)]
     command: DirectoryCommand,
+    #[command(flatten)]
+    operator: Operator,
     #[command(flatten)]
     stack: StackArgs,
 }
@@ -130,12 +138,17 @@ impl DirectoryArgs {
         };
         let stack = self.stack.open().await?;
         let table = Table { client: stack.dynamodb(), name: stack.output("DirectoryTable")?.to_owned() };
+        if let DirectoryCommand::List { kind } = self.command {
+            list(&table.entries(kind).await?, json)?;
+            return Ok(Outcome::Done);
+        }
+        let mut trail = Trail::new(stack.audit_log()?, self.operator.actor()?, self.operator.why());
         match self.command {
-            DirectoryCommand::Load(args) => load(&table, wanted, args.reset, json).await?,
-            DirectoryCommand::Set { set: command } => set(&table, command, json).await?,
-            DirectoryCommand::Open(args) => set_status(&table, &args, Status::Open, json).await?,
-            DirectoryCommand::Close(args) => set_status(&table, &args, Status::Closed, json).await?,
-            DirectoryCommand::List { kind } => list(&table.entries(kind).await?, json)?,
+            DirectoryCommand::Load(args) => load(&table, &mut trail, wanted, args.reset, json).await?,
+            DirectoryCommand::Set { set: command } => set(&table, &mut trail, command, json).await?,
+            DirectoryCommand::Open(args) => set_status(&table, &mut trail, &args, Status::Open, json).await?,
+            DirectoryCommand::Close(args) => set_status(&table, &mut trail, &args, Status::Closed, json).await?,
+            DirectoryCommand::List { .. } => {}
         }
         Ok(Outcome::Done)
     }
@@ -191,46 +204,54 @@ impl EntryArgs {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Changes {
     /// Entries that the directory lacks, or that are to be as they are wanted in every respect.
-    put: Vec<Entry>,
-    /// Entries whose status must be left alone.
-    update: Vec<Entry>,
-    /// How many of `put` are new.
-    added: usize,
+    put: Vec<Change>,
+    /// Entries of which must be left alone what operators set.
+    update: Vec<Change>,
     unchanged: usize,
 }
 
 fn changes(held: Vec<Entry>, wanted: Vec<Entry>, reset: bool) -> Changes {
-    let held: HashMap<_, _> = held.into_iter().map(|e| ((e.key().0, e.key().1.to_owned()), e)).collect();
+    let mut held: HashMap<_, _> = held.into_iter().map(|e| ((e.key().0, e.key().1.to_owned()), e)).collect();
     let mut changes = Changes::default();
-    for entry in wanted {
-        match held.get(&(entry.key().0, entry.key().1.to_owned())) {
-            None => {
-                changes.added += 1;
-                changes.put.push(entry);
-            }
-            Some(held) if *held == entry => changes.unchanged += 1,
-            Some(_) if reset => changes.put.push(entry),
-            Some(held) if *held == entry.clone().kept_from(held) => changes.unchanged += 1,
-            Some(_) => changes.update.push(entry),
+    for wanted in wanted {
+        match held.remove(&(wanted.key().0, wanted.key().1.to_owned())) {
+            Some(held) if held == wanted => changes.unchanged += 1,
+            Some(held) if !reset => match wanted.kept_from(&held) {
+                wanted if held == wanted => changes.unchanged += 1,
+                wanted => changes.update.push(Change { held: Some(held), wanted }),
+            },
+            held => changes.put.push(Change { held, wanted }),
         }
     }
     changes
 }
 
-async fn load(table: &Table, wanted: Vec<Entry>, reset: bool, json: bool) -> Result<()> {
-    let changes = changes(table.entries(None).await?, wanted, reset);
-    let updated = changes.put.len() - changes.added + changes.update.len();
-    let bar = progress(changes.put.len() + changes.update.len());
-    for batch in changes.put.chunks(25) {
-        table.put(batch).await?;
-        bar.inc(batch.len() as u64);
-    }
-    for entry in &changes.update {
-        table.update(entry).await?;
-        bar.inc(1);
+async fn load<L: AuditLog>(
+    table: &Table,
+    trail: &mut Trail<L>,
+    wanted: Vec<Entry>,
+    reset: bool,
+    json: bool,
+) -> Result<()> {
+    let Changes { put, update, unchanged } = changes(table.entries(None).await?, wanted, reset);
+    let added = put.iter().filter(|change| change.held.is_none()).count();
+    let updated = put.len() + update.len() - added;
+    let bar = progress(put.len() + update.len());
+    let write = async {
+        for batch in put.chunks(25) {
+            table.put(batch.iter().map(|change| &change.wanted)).await?;
+            bar.inc(batch.len() as u64);
+        }
+        for change in &update {
+            table.update(&change.wanted).await?;
+            bar.inc(1);
+        }
+        Ok(())
+    };
+    if !put.is_empty() || !update.is_empty() {
+        trail.of(&[&put[..], &update].concat(), write).await?;
     }
     bar.finish_and_clear();
-    let (added, unchanged) = (changes.added, changes.unchanged);
     if json {
         output::json(&serde_json::json!({"added": added, "updated": updated, "unchanged": unchanged}))?;
     } else {
@@ -239,32 +260,40 @@ async fn load(table: &Table, wanted: Vec<Entry>, reset: bool, json: bool) -> Res
     Ok(())
 }
 
-async fn set(table: &Table, command: SetCommand, json: bool) -> Result<()> {
+async fn set<L: AuditLog>(table: &Table, trail: &mut Trail<L>, command: SetCommand, json: bool) -> Result<()> {
     let (kind, code, whole) = command.target()?;
     let held = table.entry(kind, &code).await?;
-    let entry = command.entry(held.as_ref(), whole)?;
+    let wanted = command.entry(held.as_ref(), whole)?;
     let done = match &held {
-        Some(held) if *held == entry => "unchanged",
+        Some(held) if *held == wanted => "unchanged",
         Some(_) => "changed",
         None => "added",
     };
-    if held.as_ref() != Some(&entry) {
-        table.replace(held.as_ref(), &entry).await?;
+    let change = Change { held, wanted };
+    if change.held.as_ref() != Some(&change.wanted) {
+        let write = table.replace(change.held.as_ref(), &change.wanted);
+        trail.of(std::slice::from_ref(&change), write).await?;
     }
     if json {
-        output::json(&serde_json::json!({"done": done, "entry": entry}))?;
+        output::json(&serde_json::json!({"done": done, "entry": change.wanted}))?;
     } else {
         output::line(&format!("{} {code}: {done}", kind.key()))?;
     }
     Ok(())
 }
 
-async fn set_status(table: &Table, args: &EntryArgs, status: Status, json: bool) -> Result<()> {
+async fn set_status<L: AuditLog>(
+    table: &Table,
+    trail: &mut Trail<L>,
+    args: &EntryArgs,
+    status: Status,
+    json: bool,
+) -> Result<()> {
     let (kind, code) = (args.kind.key(), args.code.as_str());
-    if table.entry(args.kind, code).await?.is_none() {
-        return Err(no_entry(kind, code));
-    }
-    table.set_status(args.kind, code, status).await?;
+    let held = table.entry(args.kind, code).await?.ok_or_else(|| no_entry(kind, code))?;
+    // Told and written even where it is so already: what is asked for is on record.
+    let change = Change { wanted: held.clone().with_status(Some(status)), held: Some(held) };
+    trail.of(std::slice::from_ref(&change), table.set_status(args.kind, code, status)).await?;
     if json {
         output::json(&serde_json::json!({"kind": kind, "code": code, "status": status}))?;
     } else {
@@ -314,10 +343,15 @@ mod tests {
         LoadArgs { seed: 1, settings: 5, file: None, reset: false }.entries().expect("entries")
     }
 
+    fn change(held: &Entry, wanted: &Entry) -> Vec<Change> {
+        vec![Change { held: Some(held.clone()), wanted: wanted.clone() }]
+    }
+
     #[test]
     fn loading_again_changes_nothing() {
         let first = changes(Vec::new(), wanted(), false);
-        assert_eq!((first.put.len(), first.added, first.update.len(), first.unchanged), (177, 177, 0, 0));
+        assert_eq!((first.put.len(), first.update.len(), first.unchanged), (177, 0, 0));
+        assert!(first.put.iter().all(|change| change.held.is_none()));
         let again = changes(wanted(), wanted(), false);
         assert_eq!(again, Changes { unchanged: 177, ..Changes::default() });
     }
@@ -327,8 +361,8 @@ mod tests {
         let mut held = wanted();
         held[0] = held[0].clone().with_status(Some(Status::Closed));
         assert_eq!(changes(held.clone(), wanted(), false), Changes { unchanged: 177, ..Changes::default() });
-        let reset = changes(held, wanted(), true);
-        assert_eq!((reset.put.as_slice(), reset.added, reset.unchanged), (&wanted()[..1], 0, 176));
+        let reset = changes(held.clone(), wanted(), true);
+        assert_eq!((reset.put, reset.update.len(), reset.unchanged), (change(&held[0], &wanted()[0]), 0, 176));
     }
 
     #[test]
@@ -338,8 +372,9 @@ mod tests {
             a.name = "Old name".into();
             a.status = Status::Closed;
         }
-        let found = changes(held, wanted(), false);
-        assert_eq!((found.update.as_slice(), found.put.len(), found.unchanged), (&wanted()[..1], 0, 176));
+        let closed = wanted()[0].clone().with_status(Some(Status::Closed));
+        let found = changes(held.clone(), wanted(), false);
+        assert_eq!((found.update, found.put.len(), found.unchanged), (change(&held[0], &closed), 0, 176));
     }
 
     #[test]

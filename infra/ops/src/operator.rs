@@ -14,10 +14,10 @@ const NHS_NUMBER: usize = 10;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Operator {
     /// Why this is done, for the audit log; no names and numbers of children
-    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    #[arg(long, value_name = "TEXT", value_parser = reason, global = true)]
     because: Option<String>,
     /// Who does it, for the audit log; by default the name of this account
-    #[arg(long, value_name = "NAME", env = "CPIS_OPERATOR")]
+    #[arg(long, value_name = "NAME", env = "CPIS_OPERATOR", global = true)]
     by: Option<String>,
 }
 
@@ -29,6 +29,11 @@ impl Operator {
     pub(crate) fn because(&self, doing: &str) -> Result<&str> {
         let why = self.because.as_deref();
         why.ok_or_else(|| Failure::usage(format!("{doing} needs --because TEXT: why, for the audit log")))
+    }
+
+    /// Why, where it was said.
+    pub(crate) fn why(&self) -> Option<&str> {
+        self.because.as_deref()
     }
 
     /// Who.

@@ -21,16 +21,16 @@ use crate::{
 pub(super) enum SetCommand {
     /// Add a health care setting, or change what is given of one
     #[command(after_help = help!("  cpis directory set setting ZX020 --name 'Sample Hospital' --care emergency-department --care maternity \\
-      --region London --authority E09000001 --from 2026-01-01 --reason 'joins the service'
-  cpis directory set setting ZX020 --until 2026-12-31 --reason 'merges with ZX021'"))]
+      --region London --authority E09000001 --from 2026-01-01 --because 'joins the service'
+  cpis directory set setting ZX020 --until 2026-12-31 --because 'merges with ZX021'"))]
     Setting(Box<SettingArgs>),
     /// Add a pilot, or change what is given of one
     #[command(after_help = help!("  cpis directory set pilot 2026-TRIAL --name 'Trial' --care sexual-health --organisation ZX009 \\
       --job-role R8001 --from 2026-01-01 --until 2026-03-31
-  cpis directory set pilot 2026-TRIAL --until 2026-02-28 --reason 'ends early'"))]
+  cpis directory set pilot 2026-TRIAL --until 2026-02-28 --because 'ends early'"))]
     Pilot(PilotArgs),
     /// Add or replace the entry in a file, as `cpis directory list --json` prints one
-    #[command(after_help = help!("  cpis directory set file entry.json --reason 'letter of 3 March'"))]
+    #[command(after_help = help!("  cpis directory set file entry.json --because 'letter of 3 March'"))]
     File {
         /// A file with one entry as JSON
         path: PathBuf,

@@ -42,7 +42,7 @@ impl Table {
     }
 
     /// Writes up to 25 entries, each as a whole; what DynamoDB leaves over is sent again after a growing wait.
-    pub(super) async fn put(&self, batch: &[Entry]) -> Result<()> {
+    pub(super) async fn put(&self, batch: impl Iterator<Item = &Entry>) -> Result<()> {
         let mut left = Vec::new();
         for entry in batch {
             let put = PutRequest::builder().set_item(Some(item(entry)?)).build();
