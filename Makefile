@@ -51,6 +51,10 @@ deny: $(CARGO_TOOLS)/cargo-deny-$(DENY)/ready ## Licences, sources and bans of a
 sbom: $(CARGO_TOOLS)/cargo-cyclonedx-$(CYCLONEDX)/ready ## What is in each function, as CycloneDX: target/sbom
 	@exec infra/local/sbom.sh $(<D)/bin/cargo-cyclonedx $(ARCH)
 
+.PHONY: fuzz
+fuzz: ## Every parser that faces a caller, for SECONDS=60 each, from a new seed (`make test` runs a short one)
+	FUZZ_SECONDS=$(or $(SECONDS),60) exec cargo test --locked --workspace --lib --bins -- --nocapture fuzz_
+
 .PHONY: build
 build: $(PACKAGER)/ready ## The functions for AWS: target/lambda/NAME/bootstrap
 	@exec infra/local/build.sh $(PACKAGER) $(ARCH)

@@ -12,6 +12,8 @@
 #[cfg(any(feature = "dynamodb", feature = "sqs"))]
 pub mod aws;
 pub mod domain;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 #[cfg(any(test, feature = "testing"))]

@@ -138,6 +138,7 @@ pub(crate) fn in_set(set: &Value, id: &str) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    use jsonwebtoken::Algorithm;
     use serde_json::json;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -291,6 +292,24 @@ mod tests {
         }
         let twice = json!({"keys": [key("k"), key("k"), key("other")]});
         assert!(in_set(&twice, "k").is_none() && in_set(&twice, "other").is_some());
+    }
+
+    #[test]
+    fn fuzz_key_sets() {
+        let point = json!({"kty": "EC", "crv": "P-256", "kid": "k", "x": X, "y": X, "use": "sig", "alg": "ES256"});
+        let seeds = [jwks(&["a", "b"]), json!({"keys": [point, {"kty": "oct", "k": X}, 7]}).to_string()];
+        cpis::fuzz::run("key-set", "read", &seeds.each_ref().map(|seed| seed.as_bytes()), |input| {
+            match read_set(input) {
+                Ok(keys) => {
+                    assert!(!keys.is_empty() && keys.iter().all(|key| !key.id().is_empty()));
+                    // No key verifies what nobody signed.
+                    let all = [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256, Algorithm::HS256];
+                    assert!(keys.iter().all(|key| all.iter().all(|a| key.verifies(*a, b"text", "AAAA") != Some(true))));
+                    "read".into()
+                }
+                Err(cause) => cause.into(),
+            }
+        });
     }
 
     #[test]

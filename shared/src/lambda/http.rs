@@ -493,4 +493,31 @@ mod tests {
         };
         assert_eq!((echoed(json!([ID])), echoed(json!([ID, ID])), echoed(json!(["9990000018"]))), (1, 0, 0));
     }
+
+    #[test]
+    fn fuzz_events() {
+        let seeds = [
+            json!({"httpMethod": "GET", "path": "/cpis/FHIR/R4/Flag", "headers": {"TraceID": ID}, "multiValueHeaders": {"TraceID": [ID]},
+                "queryStringParameters": null, "multiValueQueryStringParameters": {"limit": ["7"], "cursor": ["x"]}}),
+            json!({"httpMethod": "POST", "path": "/", "body": "YQ==", "isBase64Encoded": true,
+                "requestContext": {"authorizer": {"caller": "{\"authority\":\"E06000001\"}"}}}),
+        ];
+        let seeds = seeds.map(|seed| seed.to_string());
+        crate::fuzz::run("event", "read", &seeds.each_ref().map(|seed| seed.as_bytes()), |input| {
+            let Ok(event) = serde_json::from_slice::<ProxyEvent>(input) else { return "no event".into() };
+            let headers = event.header_map();
+            let incoming = match Incoming::of(event, headers) {
+                Ok(incoming) => incoming,
+                Err(answer) => {
+                    assert!((400..500).contains(&answer.status));
+                    return answer.event.into();
+                }
+            };
+            assert!(ONCE.iter().all(|name| incoming.headers.get_all(*name).iter().count() <= 1));
+            for answer in [incoming.page().err(), incoming.uuid_header("TraceID").err(), incoming.media_type().err()] {
+                assert!(answer.is_none_or(|answer| (400..500).contains(&answer.status)));
+            }
+            "read".into()
+        });
+    }
 }

@@ -13,6 +13,7 @@ use aws_lc_rs::{
     },
 };
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
+use cpis::fuzz::run;
 use serde_json::json;
 
 use super::*;
@@ -848,4 +849,60 @@ fn r28_r62_good_tokens_are_accepted() {
     let other = b64([&raw[..32], &complement(&raw[32..])].concat());
     assert_ne!(other, signature);
     accepted("with the other signature", &format!("{signed}.{other}"));
+}
+
+fn way(verdict: &Result<Claims, Refusal>) -> String {
+    verdict.as_ref().map_or_else(|refusal| refusal.code().to_owned(), |_| "accepted".to_owned())
+}
+
+#[test]
+fn fuzz_tokens() {
+    let issuer = Issuer::new();
+    let (good, person) = (issuer.good(), issuer.es(HEAD, &with("cpis", person())));
+    let genuine = [&good[7..], &person[7..]];
+    run("token", "accepted", &[good.as_bytes(), person.as_bytes(), b"Bearer e30.e30.AA"], |input| {
+        let header = String::from_utf8_lossy(input);
+        let verdict = issuer.verdict(&header);
+        // Nobody else can sign.
+        assert!(verdict.is_err() || genuine.iter().any(|token| header.ends_with(token)), "a forgery is accepted");
+        way(&verdict)
+    });
+}
+
+#[test]
+fn fuzz_token_headers() {
+    let seeds: [&[u8]; 3] = [
+        HEAD.as_bytes(),
+        br#"{"alg":"none","kid":"ec"}"#,
+        br#"{"alg":"RS256","kid":"rsa","crit":["b64"],"b64":false}"#,
+    ];
+    run("token-header", "read", &seeds, |input| {
+        match Unverified::from_header(&format!("Bearer {}.e30.AA", b64(input))) {
+            Ok(read) => {
+                let header: Value = serde_json::from_slice(input).expect("JSON");
+                assert_eq!(header["kid"], read.key_id());
+                assert_eq!(header["alg"], format!("{:?}", read.algorithm));
+                assert!(header.get("crit").is_none() && header.get("jwk").is_none());
+                "read".into()
+            }
+            Err(refusal) => refusal.code().into(),
+        }
+    });
+}
+
+#[test]
+fn fuzz_claims() {
+    let seeds = [claims().to_string(), with("cpis", person()), with("cpis", device())];
+    let expected = Expected { issuer: ISSUER.into(), audience: AUDIENCE.into() };
+    let now = Timestamp::from_second(NOW).expect("in range");
+    run("claims", "accepted", &seeds.each_ref().map(|seed| seed.as_bytes()), |input| {
+        let Some(said) = object(&b64(input)) else { return "no object".into() };
+        let verdict = check(said.clone(), &expected, now);
+        if let Ok(claims) = &verdict {
+            assert_eq!((&said["iss"], &said["aud"]), (&json!(ISSUER), &json!(AUDIENCE)));
+            assert!((claims.exp - claims.iat) <= 13 * 3600 && claims.exp > NOW - 30 && claims.iat <= NOW + 30);
+            assert_eq!(serde_json::to_value(&claims.cpis).ok().as_ref(), said.get("cpis"));
+        }
+        way(&verdict)
+    });
 }

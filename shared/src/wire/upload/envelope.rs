@@ -8,6 +8,10 @@ use crate::domain::{contact::Contact, upload::Envelope};
 /// The highest sequence: the largest whole number that every JSON reader keeps exactly.
 const MAX_SEQUENCE: u64 = 1 << 53;
 
+/// The highest number of records that is taken for one. What is said of it repeats it, so it must not be long enough to be an NHS
+/// number that came in the wrong place (R31).
+const MAX_COUNT: usize = 1_000_000;
+
 /// The parts of an envelope as they came, absent where empty.
 #[derive(Default)]
 pub(super) struct Parts {
@@ -40,6 +44,7 @@ impl Parts {
             refusal("created", self.created.as_ref(), expected)
         })?;
         let count = self.count.as_deref().and_then(whole).and_then(|n| usize::try_from(n).ok());
+        let count = count.filter(|count| *count <= MAX_COUNT);
         let count =
             count.ok_or_else(|| refusal(count_name, self.count.as_ref(), "the number of records in the file"))?;
         let emergency = phone("emergencyDutyTeamPhone", self.emergency_duty_team_phone.as_ref())?;

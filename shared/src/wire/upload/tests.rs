@@ -186,6 +186,7 @@ fn r16_r33_faults_of_the_envelope() {
         ("records", "", Some(7)),
         ("records", "-1", Some(7)),
         ("records", "many", Some(7)),
+        ("records", "9990000018", Some(7)),
         ("emergencyDutyTeamPhone", "", Some(7)),
         ("emergencyDutyTeamPhone", "1234", Some(7)),
         ("emergencyDutyTeamPhone", "- - - -", Some(7)),
