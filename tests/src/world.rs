@@ -3,7 +3,7 @@
 use crate::{
     binaries,
     dynamo::{Dynamo, function_environment},
-    events::Request,
+    events::{Request, insert_record},
     proxy::Proxy,
     runtime_api::Function,
     sqs::Sqs,
@@ -54,12 +54,40 @@ impl World {
         Function::start(&binaries::function(name), &env).await.unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
+    /// What the stream of the outbox would bring of all that is in it.
+    #[must_use]
+    pub fn owed_records(&self) -> Vec<Value> {
+        let entries = self.dynamo.scan("outbox");
+        entries.iter().enumerate().map(|(number, entry)| insert_record(number, &outbox_key(entry), entry)).collect()
+    }
+
+    /// Makes all that is in the outbox owed since a moment, such as `2026-01-01T12:00:00.000Z`.
+    ///
+    /// # Panics
+    /// An entry names no access.
+    pub fn owe_since(&self, moment: &str) {
+        for mut entry in self.dynamo.scan("outbox") {
+            self.dynamo.delete("outbox", &outbox_key(&entry));
+            let [child, id] =
+                ["child", "id"].map(|name| entry[name]["S"].as_str().unwrap_or_else(|| panic!("no {name}")));
+            entry["at_child_id"] = json!({"S": format!("{moment}#{child}#{id}")});
+            entry["at"] = json!({"S": moment});
+            self.dynamo.put("outbox", &entry);
+        }
+    }
+
     /// Copies every item of these tables from another world.
     pub fn copy(&self, tables: &[&str], from: &Self) {
         for table in tables {
             from.dynamo.scan(table).iter().for_each(|item| self.dynamo.put(table, item));
         }
     }
+}
+
+/// The key of an entry of the outbox.
+#[must_use]
+pub fn outbox_key(entry: &Value) -> Value {
+    json!({"mark": entry["mark"], "at_child_id": entry["at_child_id"]})
 }
 
 /// An authority's directory entry, `open` or `closed`.

@@ -18,8 +18,6 @@ use std::collections::BTreeSet;
 const PATIENCE: usize = 8;
 /// Crashes tried at once.
 const AT_ONCE: usize = 4;
-/// When what the sweep must take was owed.
-const LONG_AGO: &str = "2026-01-01T12:00:00.000Z";
 const REQUEST: &str = "0d1f7c1e-51c4-4d38-9f0b-27f9d7a4a001";
 
 /// What is broken off and tried again.
@@ -69,10 +67,7 @@ impl Scenario {
         match self {
             Self::Upload => answered(function, &second_upload()).await,
             Self::LookUp(resource) => answered(function, &look_up(resource, &nhs_number(0), REQUEST).event()).await,
-            Self::Relay => {
-                let records: Vec<Value> = world.dynamo.scan("outbox").iter().enumerate().map(record).collect();
-                batch_done(function, &events::stream_event(&records)).await
-            }
+            Self::Relay => batch_done(function, &events::stream_event(&world.owed_records())).await,
             Self::Sweep => batch_done(function, &events::schedule_event()).await,
             Self::Delivery => deliver(world, function).await,
         }
@@ -150,15 +145,6 @@ async fn deliver(world: &World, function: &Function) -> Option<Vec<u8>> {
     }
     world.sqs.advance(3600);
     world.sqs.messages("asn").is_empty().then(Vec::new)
-}
-
-fn record((number, entry): (usize, &Value)) -> Value {
-    events::insert_record(number, &entry_key(entry), entry)
-}
-
-/// The key of an entry of the outbox.
-fn entry_key(entry: &Value) -> Value {
-    json!({"mark": entry["mark"], "at_child_id": entry["at_child_id"]})
 }
 
 fn parse(bytes: &[u8]) -> Value {
@@ -240,18 +226,10 @@ async fn before() -> World {
         answered(&look, &look_up("CareTeam", &nhs_number(child), &request).event()).await.expect("a look-up");
     }
     // As if they had been made long ago, so that the sweep takes them too.
-    for mut entry in world.dynamo.scan("outbox") {
-        entry["at"] = json!({"S": LONG_AGO});
-        world.dynamo.delete("outbox", &entry_key(&entry));
-        let [child, id] = ["child", "id"].map(|name| entry[name]["S"].as_str().expect("a text"));
-        entry["at_child_id"] = json!({"S": format!("{LONG_AGO}#{child}#{id}")});
-        world.dynamo.put("outbox", &entry);
-    }
+    world.owe_since("2026-01-01T12:00:00.000Z");
     let owed = world.dynamo.scan("outbox");
     let relay = world.start("asn-relay").await;
-    batch_done(&relay, &events::stream_event(&owed.iter().enumerate().map(record).collect::<Vec<_>>()))
-        .await
-        .expect("the relay");
+    batch_done(&relay, &events::stream_event(&world.owed_records())).await.expect("the relay");
     assert_eq!(world.sqs.messages("asn").len(), 6, "three look-ups, two authorities");
     owed.iter().for_each(|entry| world.dynamo.put("outbox", entry));
     world

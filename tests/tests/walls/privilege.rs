@@ -112,16 +112,11 @@ async fn look_ups(seen: &mut Seen) {
 
 /// The stream, the sweep for what it lost, and the queue with good and hopeless messages.
 async fn notifications(seen: &mut Seen) {
-    let accesses = seen.world.dynamo.scan("accesses");
-    let record = |(number, item): (usize, &Value)| {
-        events::insert_record(number, &json!({"child": item["child"], "id": item["id"]}), item)
-    };
-    let records: Vec<Value> = accesses.iter().enumerate().map(record).collect();
+    let owed = seen.world.dynamo.scan("outbox");
+    let records = seen.world.owed_records();
     seen.feed("asn-relay", &[events::stream_event(&records)]).await;
-    for mut access in accesses {
-        access["at"] = json!({"S": "2026-01-01T12:00:00.000Z"});
-        seen.world.dynamo.put("accesses", &access);
-    }
+    owed.iter().for_each(|entry| seen.world.dynamo.put("outbox", entry));
+    seen.world.owe_since("2026-01-01T12:00:00.000Z");
     seen.feed("asn-relay", &[events::schedule_event()]).await;
     let sqs = &seen.world.sqs;
     let lost = sqs.messages("asn")[0].body.replace(AUTHORITIES[0], "E06000099");

@@ -437,11 +437,7 @@ impl Planted {
             let answer = gateway.call(Some(&nurse), &self.request(&ask)).await;
             assert_eq!(answer.0, 200, "{answer:?}");
         }
-        let accesses = self.world.dynamo.scan("accesses");
-        let record = |(number, item): (usize, &Value)| {
-            events::insert_record(number, &json!({"child": item["child"], "id": item["id"]}), item)
-        };
-        let records: Vec<_> = accesses.iter().enumerate().map(record).collect();
+        let records = self.world.owed_records();
         let relayed = self.world.start("asn-relay").await.invoke_json(&events::stream_event(&records)).await;
         assert!(relayed.answer().is_some(), "{relayed:?}");
         let sent = self.world.sqs.receive("asn");

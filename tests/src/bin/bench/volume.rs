@@ -11,7 +11,7 @@ use cpis_tests::{
     dynamo::function_environment,
     events::{insert_record, sqs_event, stream_event},
     runtime_api::Function,
-    world::{self, AUTHORITIES},
+    world::{self, AUTHORITIES, outbox_key},
 };
 use serde_json::{Value, json};
 use std::{collections::HashMap, time::Duration};
@@ -169,9 +169,7 @@ fn owe(tables: &Tables, access: &Value) -> Vec<Value> {
         tables.dynamo.put("outbox", &access);
         access
     });
-    let record = |(number, entry): (usize, Value)| {
-        insert_record(number, &json!({"mark": entry["mark"], "at_child_id": entry["at_child_id"]}), &entry)
-    };
+    let record = |(number, entry): (usize, Value)| insert_record(number, &outbox_key(&entry), &entry);
     accesses.enumerate().map(record).collect()
 }
 
