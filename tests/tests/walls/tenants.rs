@@ -41,6 +41,8 @@ const ORGANISATIONS: [Organisation; 7] = [
 ];
 /// What somebody may be allowed to do; every combination is tried.
 const ACTIVITIES: [&str; 4] = ["B0107", "B0170", "R0001", "R5105"];
+/// Where it is searched who looked at whom.
+const AUDIT: &str = "/cpis/audit/accesses/_search";
 /// Children of each authority, so that no one child gathers a long history.
 const CHILDREN: usize = 40;
 /// Requests in hand at once.
@@ -57,6 +59,11 @@ enum Who {
     Authority(&'static str),
     /// A person or device.
     Health { organisation: usize, activities: Vec<&'static str>, device: bool },
+}
+
+/// Whoever looks for an organisation; the name occurs nowhere else.
+fn viewer(organisation: &str) -> String {
+    format!("Jo Carter-{organisation}")
 }
 
 struct Caller {
@@ -76,7 +83,7 @@ fn health(organisation: usize, activities: &[&str], device: bool) -> Value {
         "person": {
             "user": "555000000001",
             "roleProfile": "555000000002",
-            "name": "Jo Carter",
+            "name": viewer(code),
             "jobRole": {"code": "R0670", "display": "Midwife Sister/Charge Nurse"},
         },
         "organisation": organisation,
@@ -136,7 +143,7 @@ struct Ask {
     endpoint: (String, String),
     /// Whose data: an authority's code as it is written in the path, or that of the child looked up.
     of: &'static str,
-    /// `IsUnscheduledAccessEvent`.
+    /// The header `IsUnscheduledAccessEvent`; of an audit search, what it is by.
     header: Option<&'static str>,
     /// The child or thing is one that nobody holds.
     unknown: bool,
@@ -169,6 +176,10 @@ fn everything(template: &Template) -> Vec<Ask> {
             }
             ask(FORMER, None, false);
             ask(AUTHORITIES[0], None, true);
+        } else if endpoint.1 == AUDIT {
+            for by in ["child", "person", "organisation"] {
+                ask(AUTHORITIES[0], Some(by), false);
+            }
         } else {
             ask(AUTHORITIES[0], None, false);
         }
@@ -229,14 +240,20 @@ fn due(who: &Who, ask: &Ask) -> Due {
         };
     }
     // Health care's paths answer people and devices in health care.
-    let Who::Health { organisation, activities, .. } = who else { return Due::Refusal };
+    let Who::Health { organisation, activities, device } = who else { return Due::Refusal };
+    let today = ["ZXA01", "ZXB01", "ZXC01"].contains(&ORGANISATIONS[*organisation].0);
+    let holds = |activity| activities.contains(&activity);
+    // Who looked at whom is for privacy officers and guardians, people of an organisation that takes part today, and only of their own.
+    if ask.endpoint.1 == AUDIT {
+        let officer = today && !device && (holds("R0001") || holds("R5105"));
+        let own = ask.header != Some("organisation") || ORGANISATIONS[*organisation].0 == ORGANISATIONS[0].0;
+        return if officer && own { Due::Answer } else { Due::Refusal };
+    }
     // What the service can do is no secret to them.
     if ask.endpoint.1.ends_with("/metadata") {
         return Due::NoData;
     }
     // A child is shown to who may view it, in an organisation that takes part today …
-    let today = ["ZXA01", "ZXB01", "ZXC01"].contains(&ORGANISATIONS[*organisation].0);
-    let holds = |activity| activities.contains(&activity);
     if !today || !(holds("B0107") || holds("B0170")) {
         return Due::Refusal;
     }
@@ -490,6 +507,15 @@ impl Planted {
                 let form = format!("patient:identifier={}", identifier.replace('|', "%7C"));
                 headers(Request::new("POST", &path).body("application/x-www-form-urlencoded", form), ask)
             }
+            ("POST", AUDIT) => {
+                let value = match ask.header {
+                    Some("child") => number,
+                    Some("person") => "555000000001".to_owned(),
+                    _ => ORGANISATIONS[0].0.to_owned(),
+                };
+                let search = json!({ask.header.unwrap_or_default(): value});
+                Request::new("POST", &path).body("application/json", search.to_string())
+            }
             ("GET", _) => Request::new("GET", &path),
             ("POST", "/cpis/authorities/{gss}/notifications/{id}/acknowledge") => Request::new("POST", &path),
             _ => panic!("say how {method} {route} is called"),
@@ -525,6 +551,14 @@ fn wrong(caller: &Caller, ask: &Ask, status: u64, body: &str) -> Option<String> 
     let others = AUTHORITIES.into_iter().filter(|code| Some(*code) != may);
     if let Some(mark) = others.flat_map(marks).find(|mark| body.contains(mark.as_str())) {
         return Some(format!("{status} with {mark}, which is another's"));
+    }
+    if ask.endpoint.1 == AUDIT {
+        let own = |code: &str| matches!(&caller.who, Who::Health { organisation, .. } if ORGANISATIONS[*organisation].0 == code);
+        let others = ORGANISATIONS.iter().map(|organisation| organisation.0).filter(|code| !own(code));
+        let mut marks = others.map(viewer);
+        return marks
+            .find(|mark| body.contains(mark.as_str()))
+            .map(|mark| format!("{status} with {mark}, of another organisation"));
     }
     let lists = ask.endpoint.0 == "GET" && ask.endpoint.1.contains("{gss}") && !ask.endpoint.1.contains("uploads");
     let shows = lists || (ask.fhir() && !ask.unknown && !ask.endpoint.1.contains("AuditEvent"));
