@@ -3,6 +3,7 @@
 
 mod lists;
 mod searches;
+mod tokens;
 
 mod uploads;
 
