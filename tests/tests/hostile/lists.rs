@@ -131,9 +131,13 @@ fn notifications() -> Vec<Case> {
 async fn r60_r63_hostile_requests_to_lists() {
     let world = World::new().await;
     for (function, list, more) in [
-        ("plan-reconcile", "uploads", uploads()),
+        ("plan-reconcile", "uploads", [uploads(), headers_of(&to("GET", "uploads/1"))].concat()),
         ("plan-reconcile", "plans", vec![]),
-        ("asn-mailbox", "notifications", notifications()),
+        (
+            "asn-mailbox",
+            "notifications",
+            [notifications(), headers_of(&to("POST", &format!("notifications/{ID}/acknowledge")))].concat(),
+        ),
     ] {
         let good = to("GET", list);
         let cases: Vec<Case> = [of_any(&good), pages(list), more].into_iter().flatten().collect();

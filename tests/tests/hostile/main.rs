@@ -43,6 +43,7 @@ const TOO_LARGE: Expected = Expected::Outcome(413, "PAYLOAD_TOO_LARGE");
 const OTHER_TYPE: Expected = Expected::Outcome(415, "UNSUPPORTED_MEDIA_TYPE");
 
 /// A hostile request.
+#[derive(Clone)]
 struct Case {
     name: String,
     event: Value,
@@ -97,8 +98,8 @@ async fn refused(function: Function, cases: &[Case], good: &Request) {
     assert_eq!(names.len(), cases.len(), "two requests have one name");
 }
 
-/// What may be wrong with a request of any function: whoever it is from, and headers that are given twice.
-fn of_any(request: &Request) -> Vec<Case> {
+/// Headers that are given twice or cannot be headers, which no endpoint takes.
+fn headers_of(request: &Request) -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, header, values) in [
         ("two TraceIDs", "TraceID", &[ID, "7a1ad5b2-0a64-4c41-9b0c-0d5fcf8e6d11"][..]),
@@ -108,6 +109,7 @@ fn of_any(request: &Request) -> Vec<Case> {
         ("two X-Correlation-IDs", "X-Correlation-ID", &["a", "b"]),
         ("two IsUnscheduledAccessEvents", "IsUnscheduledAccessEvent", &["true", "false"]),
         ("one IsUnscheduledAccessEvent twice", "IsUnscheduledAccessEvent", &["false", "false"]),
+        ("two PatientConsents", "PatientConsent", &["true", "true"]),
         ("two Content-Types", "Content-Type", &["text/csv", "application/json"]),
         ("two Content-Encodings", "Content-Encoding", &["identity", "gzip"]),
         ("a header that is split", "X-Forwarded-For", &["1.2.3.4\r\nTraceID: x"]),
@@ -115,12 +117,16 @@ fn of_any(request: &Request) -> Vec<Case> {
         ("a header with NUL", "User-Agent", &["a\0b"]),
         ("a header with DEL", "Referer", &["a\u{7f}"]),
     ] {
-        let mut request = request.clone();
-        for value in values {
-            request = request.header(header, value);
-        }
+        let request = values.iter().fold(request.clone(), |request, value| request.header(header, value));
+        let name = format!("{} {}: {name}", request.method(), request.path());
         cases.push(case(name, &request, BAD_HEADER));
     }
+    cases
+}
+
+/// What may be wrong with a request of any function: its headers, whom it is from, and where it goes.
+fn of_any(request: &Request) -> Vec<Case> {
+    let mut cases = headers_of(request);
     let mut add = |name: &str, pointer: &str, value: Value, expected| {
         let mut event = request.event();
         if let Some(place) = event.pointer_mut(pointer) {

@@ -352,8 +352,10 @@ fn by_path() -> Vec<Case> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r60_r63_hostile_look_ups() {
     let world = World::new().await;
+    let others = [to("GET", "Flag"), to("GET", "AuditEvent"), to("POST", "CareTeam/_search"), to("GET", "metadata")];
+    let others = others.iter().flat_map(headers_of).collect();
     let cases: Vec<Case> =
-        [of_any(&good()), by_query(), by_form(), by_header(), by_path()].into_iter().flatten().collect();
+        [of_any(&good()), others, by_query(), by_form(), by_header(), by_path()].into_iter().flatten().collect();
     assert!(cases.len() >= 250, "{} requests", cases.len());
     refused(world.start("flag-lookup").await, &cases, &good()).await;
 }

@@ -570,13 +570,13 @@ fn types_and_paths() -> Vec<Case> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r60_r63_hostile_uploads() {
     let world = World::new().await;
-    let any = of_any(&to("uploads").query("sequence", "7"));
+    let any = [of_any(&to("uploads").query("sequence", "7")), headers_of(&to("plans"))].concat();
     let cases: Vec<Case> =
         [any, envelopes(), files_of_csv(), rows(), files_of_json(), records(), packages(), types_and_paths()]
             .into_iter()
             .flatten()
             .collect();
-    assert!(cases.len() >= 400, "{} requests", cases.len());
+    assert!(cases.len() >= 500, "{} requests", cases.len());
     refused(world.start("plan-upload").await, &cases, &good()).await;
     assert_eq!(world.dynamo.scan("plans").len(), 1, "just the good request loaded anything");
 }
