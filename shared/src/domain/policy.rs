@@ -280,7 +280,6 @@ pub fn member(standing: &HealthStanding, today: Date) -> Result<&Setting, Refusa
     let Some(setting) = &standing.setting else { return Err(Refusal::OrganisationUnknown) };
     match setting.membership_on(today) {
         Membership::Current => Ok(setting),
-        Membership::Unknown => Err(Refusal::OrganisationUnknown),
         Membership::Closed => Err(Refusal::OrganisationClosed),
         Membership::NotYet => Err(Refusal::OrganisationNotYet),
         Membership::Former => Err(Refusal::OrganisationFormer),

@@ -206,8 +206,6 @@ pub struct Setting {
 pub enum Membership {
     /// It may.
     Current,
-    /// It is not in the directory.
-    Unknown,
     /// An operator has closed it.
     Closed,
     /// Its first day is yet to come.

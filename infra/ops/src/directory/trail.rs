@@ -185,7 +185,11 @@ mod tests {
         let log = Log { refuses: Some(0), ..Log::default() };
         let mut trail = Trail::new(&log, Actor::operator("alex"), None);
         let made = std::cell::Cell::new(false);
-        let ended = trail.of(&[closing()], async { Ok(made.set(true)) }).await;
+        let make = async {
+            made.set(true);
+            Ok(())
+        };
+        let ended = trail.of(&[closing()], make).await;
         assert!(ended.is_err() && !made.get());
         let log = Log { refuses: Some(1), ..Log::default() };
         assert!(run(&log, &[closing()], false).await.is_ok(), "what is done is done");

@@ -68,6 +68,20 @@ fn r22_r23_a_retry_in_a_later_window_does_not_find_its_own_first_try() {
     assert_eq!(total(history()), (true, 1));
 }
 
+#[test]
+fn r22_r23_a_retry_that_discloses_more_does_not_find_what_it_recorded_itself() {
+    let register = register();
+    upload(&register, HARTLEPOOL, file(1, "020 7946 0001", &[(0, Change::Start)])).expect("an answer");
+    let asked = of_person(1);
+    assert_eq!((read(&register, &asked).repeated, read(&register, &asked).total), (false, 0));
+    upload(&register, BIRMINGHAM, file(1, "020 7946 0001", &[(0, Change::Start)])).expect("an answer");
+    for _ in 0..2 {
+        let seen = read(&register, &asked);
+        assert_eq!((seen.repeated, seen.total), (true, 0), "the rest was recorded, and is the retry's own");
+    }
+    assert_eq!(read(&register, &of_person(2)).total, 1, "for others it is one person's look-up of a day");
+}
+
 /// Counts what is asked of the register, and how often somebody had to wait for it: calls made together are one wait.
 struct Waits<'a> {
     register: &'a Register,
