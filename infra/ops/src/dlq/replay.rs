@@ -1,8 +1,8 @@
 //! Replay: send, and only then delete.
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    hash::{DefaultHasher, Hash, Hasher},
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet},
 };
 
 use aws_sdk_sqs::{
@@ -25,9 +25,6 @@ use crate::{
 
 /// The most bytes in one call, bodies and attributes together: what SQS takes wherever it runs, old and new.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
-/// Authorities are spread over so many lanes; in a lane one call follows the other, so that order is kept (R72).
-const LANES: u64 = 16;
-
 /// Sends letters back for delivery.
 pub(super) struct Replay<'a> {
     pub(super) sqs: &'a Client,
@@ -38,6 +35,7 @@ pub(super) struct Replay<'a> {
 }
 
 impl Work for Replay<'_> {
+    // In a lane one call follows the other, so that order is kept (R72).
     async fn take(&mut self, letters: &[Dead]) -> Result<Vec<bool>> {
         let lanes = lanes(letters);
         let sent = try_join_all(lanes.iter().map(|lane| self.send_lane(letters, lane))).await?;
@@ -75,17 +73,24 @@ impl Replay<'_> {
     }
 }
 
-/// The places of letters by lane, in each in the order in which what they tell of happened.
+/// The places of letters by lane: an authority's all in one lane, in the order in which what they tell of happened. Small
+/// authorities share one, as many as fill a call.
 fn lanes(letters: &[Dead]) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..letters.len()).collect();
-    order.sort_by_key(|place| letters[*place].letter.at.or(letters[*place].letter.since));
-    let mut lanes: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-    for place in order {
-        let mut hasher = DefaultHasher::new();
-        letters[place].letter.authority.hash(&mut hasher);
-        lanes.entry(hasher.finish() % LANES).or_default().push(place);
+    let mut authorities: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (place, dead) in letters.iter().enumerate() {
+        authorities.entry(&dead.letter.authority).or_default().push(place);
     }
-    lanes.into_values().collect()
+    let mut runs: Vec<_> = authorities.into_values().collect();
+    runs.sort_by_key(|run| Reverse(run.len()));
+    let mut lanes: Vec<Vec<usize>> = Vec::new();
+    for mut run in runs {
+        run.sort_by_key(|place| letters[*place].letter.at.or(letters[*place].letter.since));
+        match lanes.iter_mut().find(|lane| lane.len() + run.len() <= BATCH) {
+            Some(lane) => lane.append(&mut run),
+            None => lanes.push(run),
+        }
+    }
+    lanes
 }
 
 /// A letter as it is sent again: body, attributes, X-Ray trace and group as they were.
@@ -97,7 +102,7 @@ pub(super) fn entry(place: usize, message: &Message) -> Result<SendMessageBatchR
 pub(super) fn build(
     place: usize,
     message: &Message,
-    attributes: std::collections::HashMap<String, MessageAttributeValue>,
+    attributes: HashMap<String, MessageAttributeValue>,
 ) -> Result<SendMessageBatchRequestEntry> {
     let entry = SendMessageBatchRequestEntry::builder().id(place.to_string());
     let mut entry = entry.message_body(message.body().unwrap_or_default());
@@ -174,13 +179,32 @@ mod tests {
     }
 
     #[test]
+    fn small_authorities_share_a_call() {
+        let of = |n: usize| {
+            let letter = Letter {
+                id: Id::None,
+                reason: "redriven".into(),
+                authority: format!("E06{:06}", 1 + n % 40),
+                kind: "access".into(),
+                since: None,
+                at: None,
+            };
+            Dead { message: Message::builder().build(), letter }
+        };
+        let letters: Vec<_> = (0..160).map(of).collect();
+        let lanes = lanes(&letters);
+        assert!(lanes.iter().all(|lane| lane.len() <= BATCH) && lanes.len() <= 20, "{lanes:?}");
+    }
+
+    #[test]
     fn r72_an_authoritys_letters_are_one_lane_in_the_order_of_what_they_tell() {
         let dead = |n: usize| {
             let second = i64::try_from(n * 37 % 50).expect("small");
             let letter = Letter {
                 id: Id::None,
                 reason: "redriven".into(),
-                authority: format!("E0600000{}", n % 7),
+                // One has many, others few.
+                authority: format!("E0600000{}", if n.is_multiple_of(2) { 0 } else { n % 7 }),
                 kind: "access".into(),
                 since: None,
                 at: Timestamp::from_second(second).ok(),
@@ -198,6 +222,10 @@ mod tests {
             };
             assert_eq!(lanes.iter().filter(of).count(), 1, "one lane");
         }
-        assert!(lanes.iter().all(|lane| lane.is_sorted_by_key(|place| letters[*place].letter.at)));
+        for authority in 0..7 {
+            let of = |place: &&usize| letters[**place].letter.authority.ends_with(&authority.to_string());
+            let lane: Vec<_> = lanes.iter().flatten().filter(of).collect();
+            assert!(lane.is_sorted_by_key(|place| letters[**place].letter.at), "{authority}: {lane:?}");
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! Whether what was sent back for delivery comes back as a dead letter.
 
-use std::time::Duration;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use aws_sdk_sqs::{Client, types::Message};
 use tokio::time::Instant;
@@ -17,7 +20,7 @@ const BITS_EACH: u64 = 80;
 /// How often to look.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often to look again before a queue's length is believed: it is only roughly known, and lags behind.
-const DOUBTS: usize = 5;
+const DOUBTS: usize = 3;
 /// For how long not to look after a length that turned out wrong.
 const TRUST: Duration = Duration::from_secs(30);
 
@@ -25,7 +28,7 @@ const TRUST: Duration = Duration::from_secs(30);
 pub(super) struct Returned<'a> {
     sqs: &'a Client,
     queue: &'a str,
-    /// Letters that were sent, each by a few bits; another may have the same by chance.
+    /// Letters that were marked, each by a few bits; another may have the same by chance.
     bits: Vec<u64>,
     /// How many that come back are too many.
     patience: Option<u64>,
@@ -44,9 +47,8 @@ impl<'a> Returned<'a> {
         Self { sqs, queue, bits, patience, length, sent: 0, deleted: 0, back: 0, looked: Instant::now() }
     }
 
-    /// Notes that a letter was sent.
-    pub(super) fn sent(&mut self, letter: &Letter, message: &Message) {
-        self.sent += 1;
+    /// Notes that a letter is to be sent.
+    pub(super) fn mark(&mut self, letter: &Letter, message: &Message) {
         if self.patience.is_some() {
             for (word, bit) in self.marks(letter, message) {
                 self.bits[word] |= bit;
@@ -54,12 +56,17 @@ impl<'a> Returned<'a> {
         }
     }
 
+    /// Notes that so many letters were sent.
+    pub(super) fn sent(&mut self, letters: usize) {
+        self.sent += letters as u64;
+    }
+
     /// Notes that so many letters were deleted.
     pub(super) fn deleted(&mut self, letters: usize) {
         self.deleted += letters as u64;
     }
 
-    /// Whether a letter is one that was sent in this run, and notes it.
+    /// Whether a letter is one that was marked in this run, and notes it.
     pub(super) fn is_back(&mut self, letter: &Letter, message: &Message) -> bool {
         let is_back =
             self.patience.is_some() && self.marks(letter, message).all(|(word, bit)| self.bits[word] & bit != 0);
@@ -69,7 +76,13 @@ impl<'a> Returned<'a> {
 
     /// The places of a letter's bits.
     fn marks(&self, letter: &Letter, message: &Message) -> impl Iterator<Item = (usize, u64)> + use<> {
-        let (one, two) = key(letter.id, message.body().unwrap_or_default()).as_u64_pair();
+        let key = key(letter.id, message.body().unwrap_or_default());
+        let hash = |part: u8| {
+            let mut hasher = DefaultHasher::new();
+            (part, key).hash(&mut hasher);
+            hasher.finish()
+        };
+        let (one, two) = (hash(1), hash(2));
         let size = self.bits.len() as u64 * 64;
         (0..MARKS).map(move |n| {
             let place = one.wrapping_add(n.wrapping_mul(two | 1)) % size;
@@ -101,5 +114,35 @@ impl<'a> Returned<'a> {
             interrupt.wait_until(Instant::now() + LOOK).await;
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_sqs::config::BehaviorVersion;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::dlq::letter::Id;
+
+    fn letter(n: u128) -> Letter {
+        let [reason, authority, kind] = ["redriven", "E06000001", "access"].map(str::to_owned);
+        Letter { id: Id::Notification(Uuid::from_u128(n)), reason, authority, kind, since: None, at: None }
+    }
+
+    #[test]
+    fn letters_are_remembered_and_none_is_taken_for_another() {
+        let config = aws_sdk_sqs::Config::builder().behavior_version(BehaviorVersion::latest()).build();
+        let sqs = Client::from_conf(config);
+        let message = Message::builder().body("{}").build();
+        let mut returned = Returned::new(&sqs, "queue", 1_000, Some(10));
+        for n in 0..20_000 {
+            assert!(!returned.is_back(&letter(n), &message), "{n}");
+            returned.mark(&letter(n), &message);
+        }
+        assert!((0..20_000).all(|n| returned.is_back(&letter(n), &message)));
+        let mut never = Returned::new(&sqs, "queue", 1_000, None);
+        never.mark(&letter(1), &message);
+        assert!(!never.is_back(&letter(1), &message), "nothing comes back of what is not sent");
     }
 }

@@ -198,6 +198,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
                 others.push(message);
             } else if self.room > 0 && self.selection.filter.admits(&letter, self.now) {
                 self.room -= 1;
+                self.returned.mark(&letter, &message);
                 meant.push(Dead { message, letter });
             } else {
                 self.report.left += 1;
@@ -234,9 +235,9 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         let of = |wanted: bool| outcomes().filter(move |(_, taken)| *taken == wanted).map(|(dead, _)| dead);
         let not_deleted = delete(self.sqs, self.queue, of(true).map(|dead| &dead.message)).await?;
         for dead in of(true) {
-            self.returned.sent(&dead.letter, &dead.message);
             self.count(dead)?;
         }
+        self.returned.sent(of(true).count());
         self.returned.deleted(of(true).count() - not_deleted);
         self.report.not_deleted += not_deleted;
         self.report.not_taken += of(false).count();

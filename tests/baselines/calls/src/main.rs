@@ -1,6 +1,8 @@
 //! The bare AWS calls that a function must make, and nothing else: what its work is measured against.
 //!
-//! The event says which: `{"do": "look-up" | "put" | "send" | "deliver" | "fail", …}`; anything else is echoed.
+//! The event says which: `{"do": "look-up" | "put" | "send" | "deliver" | "move" | "fail", …}`; anything else is echoed.
+
+mod letters;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
@@ -31,6 +33,7 @@ impl Clients {
             Some("put") => self.put_many(&event).await,
             Some("send") => self.send(&event).await,
             Some("deliver") => self.deliver(&event).await,
+            Some("move") => letters::move_letters(&self.sqs, &event).await,
             Some("fail") => Err("told to".into()),
             _ => Ok(event),
         }

@@ -1,11 +1,12 @@
 //! The benchmark: every figure is a ratio to a baseline that is measured in the same run, turn and turn about.
 //!
-//! Usage: `bench PYTHON [cold|warm|sizes|upload|notifications]`, with a Python that has `tests/bench/requirements.txt`. The
-//! functions are those that lie beside this binary. Ends with 1 where a figure misses its bound, and writes `target/bench.json`.
+//! Usage: `bench PYTHON [cold|warm|sizes|upload|notifications|dead-letters]`, with a Python that has
+//! `tests/bench/requirements.txt`. The functions are those that lie beside this binary. Ends with 1 where a figure misses its bound, and writes `target/bench.json`.
 
 #![allow(clippy::print_stdout, reason = "the table is what the program is for")]
 
 mod cold;
+mod dead_letters;
 mod junction;
 mod report;
 mod samples;
@@ -49,6 +50,9 @@ async fn main() -> ExitCode {
     }
     if due("notifications") {
         volume::notifications(&stage, &mut report).await;
+    }
+    if due("dead-letters") {
+        dead_letters::measure(&stage, &mut report).await;
     }
     report.finish()
 }

@@ -1,0 +1,274 @@
+//! What the operator's commands on dead letters do, through the real `cpis`.
+
+use cpis_tests::{
+    binaries,
+    operator::{Ended, Operator},
+    sqs::Message,
+    world::{World, nhs_number},
+};
+use serde_json::{Map, Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+    time::Duration,
+};
+use uuid::Uuid;
+
+const BECAUSE: [&str; 2] = ["--because", "a test"];
+/// How often to look whether something has happened.
+const LOOK: Duration = Duration::from_millis(5);
+/// Letters of each authority in turn.
+const CODES: [&str; 3] = ["E06000001", "E06000002", "E08000025"];
+
+/// Dead letters, and somebody to see to them.
+struct Desk {
+    world: World,
+    operator: Operator,
+}
+
+impl Desk {
+    async fn new() -> Self {
+        let world = World::new().await;
+        let outputs = [
+            ("AsnQueueUrl", world.sqs.queue_url("asn")),
+            ("AsnDlqUrl", world.sqs.queue_url("asn-dlq")),
+            ("AuditTable", "audit".to_owned()),
+        ];
+        let operator = Operator::of(binaries::cpis(), &outputs).await;
+        Self { world, operator }
+    }
+
+    /// With so many letters: of every authority in turn, every fifth of them closed, the others not reached.
+    async fn with(letters: usize) -> Self {
+        let desk = Self::new().await;
+        (0..letters).for_each(|n| desk.put(n));
+        desk
+    }
+
+    fn put(&self, n: usize) {
+        let reason = if n.is_multiple_of(5) { "authority-closed" } else { "step-failed" };
+        let text = |value: &str| json!({"DataType": "String", "StringValue": value});
+        let attributes = [
+            ("reason", reason),
+            ("attempts", "5"),
+            ("failedAt", "2026-01-01T00:00:00Z"),
+            ("authority", CODES[n % 3]),
+            ("traceId", "f47ac10b-58cc-4372-a567-0e02b2c3d479"),
+            ("later", "kept"),
+        ];
+        let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect();
+        self.world.sqs.send_with("asn-dlq", &body(n), attributes, Some("Root=1-2-3"), Some(CODES[n % 3]));
+    }
+
+    async fn dlq(&self, arguments: &[&str]) -> Ended {
+        let arguments: Vec<_> = ["dlq"].iter().chain(arguments).copied().collect();
+        self.operator.run(&self.world.proxy.url, &arguments).await
+    }
+
+    async fn done(&self, arguments: &[&str]) -> Ended {
+        let ended = self.dlq(arguments).await;
+        assert_eq!(ended.status, Some(0), "{arguments:?}: {ended:?}");
+        ended
+    }
+
+    fn ids(&self, queue: &str) -> BTreeSet<Uuid> {
+        self.world.sqs.messages(queue).iter().map(id).collect()
+    }
+}
+
+fn body(n: usize) -> String {
+    json!({
+        "id": name(n), "accessId": Uuid::nil(), "authority": CODES[n % 3],
+        "at": format!("2026-01-01T00:{:02}:{:02}Z", n / 60, n % 60), "nhsNumber": nhs_number(n), "localIds": ["C-1"],
+        "viewer": {"name": "Sam Sample"}, "organisation": {"code": "ZX001", "name": "Sample"}, "traceId": Uuid::nil(),
+    })
+    .to_string()
+}
+
+fn name(n: usize) -> Uuid {
+    Uuid::from_u128(n as u128 + 1)
+}
+
+fn names(which: impl Fn(usize) -> bool, of: usize) -> BTreeSet<Uuid> {
+    (0..of).filter(|n| which(*n)).map(name).collect()
+}
+
+fn id(message: &Message) -> Uuid {
+    let body: Value = serde_json::from_str(&message.body).expect("JSON");
+    body["id"].as_str().expect("an id").parse().expect("a UUID")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_counts_and_names_and_leaves_all_where_it_is() {
+    let desk = Desk::with(60).await;
+    let list = desk.done(&["list", "--json"]).await.json();
+    assert_eq!((&list["total"], &list["unseen"]), (&json!(60), &json!(0)), "{list}");
+    let groups = list["groups"].as_array().expect("groups");
+    let counts: BTreeMap<_, _> =
+        groups.iter().map(|g| ((g["reason"].as_str(), g["authority"].as_str()), &g["count"])).collect();
+    assert_eq!(counts[&(Some("authority-closed"), Some(CODES[0]))], 4);
+    assert_eq!(counts[&(Some("step-failed"), Some(CODES[2]))], 16);
+    assert!(groups.iter().all(|g| g["kind"] == "access"));
+
+    let each = desk.done(&["list", "--reason", "authority-closed", "--authority", CODES[1], "--each", "--json"]).await;
+    let lines: Vec<Value> = each.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let found: BTreeSet<Uuid> = lines.iter().filter_map(|l| l["id"].as_str()?.parse().ok()).collect();
+    assert_eq!(found, names(|n| n.is_multiple_of(5) && n % 3 == 1, 60));
+    assert_eq!((lines.len(), &lines.last().expect("a sum")["total"]), (5, &json!(4)));
+    assert_eq!(desk.done(&["list", "--newer-than", "1h"]).await.stdout, "no dead letters", "they are old");
+    assert_eq!(desk.world.sqs.receive("asn-dlq").len(), 10, "they can be seen at once");
+    assert_eq!((desk.ids("asn-dlq").len(), desk.world.sqs.sent("asn-dlq")), (60, 60));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r71_what_a_dry_run_names_is_what_is_replayed_with_all_that_belongs_to_it() {
+    let desk = Desk::with(60).await;
+    let filter = ["replay", "--reason", "step-failed", "--authority", CODES[0], "--authority", CODES[2]];
+    let dry = desk.done(&[&filter[..], &["--dry-run", "--each", "--json"]].concat()).await;
+    let lines = dry.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let named: BTreeSet<Uuid> = lines.filter_map(|line| line["id"].as_str()?.parse().ok()).collect();
+    assert_eq!(named, names(|n| !n.is_multiple_of(5) && n % 3 != 1, 60));
+    assert_eq!((desk.ids("asn-dlq").len(), desk.world.sqs.sent("asn")), (60, 0), "a dry run does nothing");
+
+    let replay = desk.done(&[&filter[..], &BECAUSE, &["--json"]].concat()).await.json();
+    assert_eq!((&replay["replayed"]["total"], &replay["left"]), (&json!(32), &json!(28)), "{replay}");
+    assert_eq!((desk.ids("asn"), desk.world.sqs.sent("asn")), (named.clone(), 32));
+    assert!(desk.ids("asn-dlq").is_disjoint(&named));
+    for message in desk.world.sqs.messages("asn") {
+        let n = id(&message).as_u128() as usize - 1;
+        let kept: Vec<_> = message.attributes.keys().map(String::as_str).collect();
+        assert_eq!(kept, ["authority", "later", "traceId"]);
+        assert_eq!((message.body.as_str(), message.trace.as_deref()), (body(n).as_str(), Some("Root=1-2-3")));
+        assert_eq!(message.group.as_deref(), Some(CODES[n % 3]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r72_an_authoritys_letters_keep_their_order() {
+    let desk = Desk::with(600).await;
+    let _ = desk.done(&[&["replay"][..], &BECAUSE].concat()).await;
+    let sent = desk.world.sqs.messages("asn");
+    assert_eq!(sent.len(), 600);
+    for code in 0..3 {
+        let of: Vec<u128> = sent.iter().map(|m| id(m).as_u128() - 1).filter(|n| n % 3 == code).collect();
+        assert!(of.is_sorted(), "{}: {of:?}", CODES[code as usize]);
+    }
+    // A call at its limit of bytes is cut.
+    let desk = Desk::new().await;
+    for n in 0..7 {
+        let padded = body(n).replace("C-1", &"x".repeat(60_000));
+        desk.world.sqs.send("asn-dlq", &padded, Map::new());
+    }
+    let _ = desk.done(&[&["replay"][..], &BECAUSE].concat()).await;
+    assert_eq!((desk.world.sqs.sent("asn"), desk.world.proxy.counts()["SendMessageBatch"]), (7, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_and_letters_that_fail_again() {
+    let desk = Desk::with(45).await;
+    let replay = desk.done(&[&["replay", "--limit", "12", "--json"][..], &BECAUSE].concat()).await.json();
+    assert_eq!((&replay["replayed"]["total"], desk.world.sqs.sent("asn")), (&json!(12), 12));
+    let one = desk.done(&[&["replay", "--id", &name(44).to_string(), "--json"][..], &BECAUSE].concat()).await.json();
+    assert_eq!((&one["replayed"]["total"], &one["left"]), (&json!(1), &json!(32)));
+    // Twice in the queue: the second one is left, and somebody should look.
+    desk.put(40);
+    let twice = desk.dlq(&[&["replay", "--json"][..], &BECAUSE].concat()).await;
+    assert_eq!((twice.status, &twice.json()["cameBack"], desk.ids("asn-dlq").len()), (Some(3), &json!(1), 1));
+    assert_eq!(desk.ids("asn"), names(|_| true, 45));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_stops_by_itself_when_what_it_sends_keeps_failing() {
+    let desk = Desk::with(2_000).await;
+    let arguments = [&["dlq", "replay", "--rate", "100", "--json"][..], &BECAUSE].concat();
+    let ended = desk.operator.start(&desk.world.proxy.url, &arguments).end();
+    tokio::pin!(ended);
+    let ended = loop {
+        tokio::select! {
+            ended = &mut ended => break ended,
+            () = tokio::time::sleep(LOOK) => {
+                // Every delivery fails at once.
+                let sqs = &desk.world.sqs;
+                for message in sqs.receive("asn") {
+                    sqs.send("asn-dlq", &message.body, message.attributes.clone());
+                    sqs.delete("asn", [message.receipt.as_str()]);
+                }
+            }
+        }
+    };
+    assert_eq!((ended.status, &ended.json()["ending"]), (Some(3), &json!("stopped")), "{ended:?}");
+    assert!(desk.world.sqs.sent("asn") < 2_000, "it stopped early");
+    let both = desk.ids("asn").union(&desk.ids("asn-dlq")).count();
+    assert_eq!(both, 2_000, "nothing is lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_replay_ends_in_good_order() {
+    for signal in ["-INT", "-TERM"] {
+        let desk = Desk::with(500).await;
+        let arguments = [&["dlq", "replay", "--rate", "20", "--json"][..], &BECAUSE].concat();
+        let running = desk.operator.start(&desk.world.proxy.url, &arguments);
+        while desk.world.sqs.sent("asn") == 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+        let sent = Command::new("kill").args([signal, &running.pid().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()));
+        let ended = running.end().await;
+        assert_eq!((ended.status, &ended.json()["ending"]), (Some(3), &json!("interrupted")), "{ended:?}");
+        let (sent, left) = (desk.world.sqs.sent("asn"), desk.world.sqs.messages("asn-dlq").len());
+        assert_eq!((ended.json()["replayed"]["total"].as_u64(), sent + left), (Some(sent as u64), 500));
+        let mut seen = 0;
+        while let received @ 1.. = desk.world.sqs.receive("asn-dlq").len() {
+            seen += received;
+        }
+        assert_eq!(seen, left, "what it held is let go");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqs_moves_all_by_itself_where_no_filter_is_needed() {
+    let desk = Desk::with(25).await;
+    for (arguments, why) in [
+        (&["replay", "--in-aws", "--reason", "step-failed"][..], "forbids a filter (reason=step-failed)"),
+        (&["replay", "--in-aws", "--rate", "501"], "no more than 500 a second"),
+        (&["replay"], "a replay needs --because TEXT"),
+        (&["discard"], "say which letters by a filter, or --all"),
+        (&["discard", "--all", "--reason", "unreadable"], "leave out --all, or the filters"),
+        (&["archive", "--to", "/nowhere/at/all"], "say which letters by a filter, or --all"),
+        (&["restore", "/nowhere/at/all"], "restoring needs --because TEXT"),
+    ] {
+        let because = if why.contains("because") { &[][..] } else { &BECAUSE };
+        let ended = desk.dlq(&[arguments, because].concat()).await;
+        assert!(ended.status == Some(2) && ended.stderr.contains(why), "{arguments:?}: {ended:?}");
+    }
+    let moved = desk.done(&[&["replay", "--in-aws", "--rate", "500", "--json"][..], &BECAUSE].concat()).await.json();
+    assert_eq!(moved, json!({"inAws": true, "ending": "completed", "moved": 25}));
+    assert_eq!((desk.ids("asn").len(), desk.ids("asn-dlq").len()), (25, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_discarded_is_gone_and_the_rest_is_where_it_was() {
+    let desk = Desk::with(25).await;
+    let dry = desk.done(&["discard", "--reason", "authority-closed", "--dry-run", "--json"]).await.json();
+    assert_eq!((&dry["discarded"]["total"], desk.ids("asn-dlq").len()), (&json!(5), 25));
+    let _ = desk.done(&[&["discard", "--reason", "authority-closed"][..], &BECAUSE].concat()).await;
+    assert_eq!(desk.ids("asn-dlq"), names(|n| !n.is_multiple_of(5), 25));
+    assert_eq!(desk.world.sqs.sent("asn"), 0);
+    let none = desk.dlq(&["show", &name(0).to_string()]).await;
+    assert!(none.status == Some(3) && none.stderr.contains("no dead letter has this id"), "{none:?}");
+    let shown = desk.done(&["show", &name(1).to_string()]).await;
+    assert!(shown.stdout.contains("step-failed") && !shown.stdout.contains(&nhs_number(1)), "{shown:?}");
+}
+
+/// What another command holds is told of rather than passed over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_that_somebody_else_holds_are_told_of() {
+    let desk = Desk::with(25).await;
+    let held = desk.world.sqs.receive("asn-dlq");
+    assert_eq!(desk.done(&["list", "--json"]).await.json()["unseen"], held.len());
+    let replay = desk.dlq(&[&["replay", "--json"][..], &BECAUSE].concat()).await;
+    assert_eq!((replay.status, &replay.json()["unseen"]), (Some(3), &json!(held.len())), "{replay:?}");
+    desk.world.sqs.advance(3_600);
+    let _ = desk.done(&[&["replay"][..], &BECAUSE].concat()).await;
+    assert_eq!(desk.ids("asn"), names(|_| true, 25));
+}
