@@ -21,6 +21,7 @@ use crate::domain::{
     plan::{Plan, PlanId},
     setting::Setting,
     upload::{Acknowledgement, UploadSummary},
+    watch::{Code, Mark, Stop, Subject, Window},
 };
 
 /// Why a port did not do its work. Carries no identifier of a child (R31).
@@ -368,4 +369,41 @@ pub trait SettingDirectory: Sync {
 
     /// Every pilot, those that are over too.
     fn pilots(&self) -> impl Future<Output = PortResult<Vec<Pilot>>> + Send;
+}
+
+/// Marks kept in a window, and what was found of them before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tallied {
+    /// The marks, oldest first, each once.
+    pub marks: Vec<Mark>,
+    /// Codes of the findings that have been told.
+    pub told: Vec<String>,
+}
+
+/// Keeps the marks by which look-ups are counted (R57).
+pub trait Tally: Sync {
+    /// Adds marks, each once however often it is added and by whom, and returns all that the window then holds. A window
+    /// that is full ([`Span::capacity`](crate::domain::watch::Span::capacity)) takes no more.
+    fn add(&self, window: &Window, marks: &[Mark]) -> impl Future<Output = PortResult<Tallied>> + Send;
+
+    /// The marks of windows, in the same order; none where a window holds none.
+    fn marks(&self, windows: &[Window]) -> impl Future<Output = PortResult<Vec<Vec<Mark>>>> + Send;
+
+    /// Notes that a finding has been told. Repeating it changes nothing.
+    fn tell(&self, window: &Window, code: Code) -> impl Future<Output = PortResult<()>> + Send;
+
+    /// Stops a subject until a moment; a later one that holds already stands.
+    fn stop(&self, subject: &Subject, until: Timestamp) -> impl Future<Output = PortResult<()>> + Send;
+}
+
+/// Knows who is stopped (R55).
+pub trait Stops: Sync {
+    /// What is held of these subjects, ended stops too; nothing of those that never were stopped.
+    fn stops_of(&self, subjects: &[Subject]) -> impl Future<Output = PortResult<Vec<Stop>>> + Send;
+}
+
+/// Ends stops, for operators.
+pub trait StopClearing: Sync {
+    /// Ends a subject's stop now: what it looked up until then counts towards no further one.
+    fn clear(&self, subject: &Subject, now: Timestamp) -> impl Future<Output = PortResult<()>> + Send;
 }

@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 /// Names of the tables, each with the environment variable that tells a function about it.
-pub const TABLES: [(&str, &str); 6] = [
+pub const TABLES: [(&str, &str); 7] = [
     ("PLANS_TABLE", "plans"),
     ("ACCESSES_TABLE", "accesses"),
     ("OUTBOX_TABLE", "outbox"),
     ("UPLOADS_TABLE", "uploads"),
     ("MAILBOX_TABLE", "mailbox"),
     ("DIRECTORY_TABLE", "directory"),
+    ("LIMITS_TABLE", "limits"),
 ];
 
 /// A JSON value in DynamoDB's own JSON: `"a"` as `{"S": "a"}`; an object's item is within its `M`.

@@ -1,5 +1,7 @@
 //! One contract for every adapter: what the ports promise, run in memory and on DynamoDB.
 
+#[path = "adapters/limits.rs"]
+mod limits;
 #[path = "adapters/pushes.rs"]
 mod pushes;
 
@@ -21,7 +23,7 @@ use cpis::{
         upload::{Acknowledgement, UploadSummary},
         ways_out::{Pushes, WaysOut},
     },
-    memory::Register,
+    memory::{Register, Tallies},
     ports::{
         AccessHistory, AccessLog, AccessSearch, ContactLog, Directory, Guard, Mailbox, MailboxReader, Outbox, Page,
         PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortResult, SettingDirectory, Standing,
@@ -99,6 +101,7 @@ async fn in_memory() {
     register.put_setting(hospital());
     ["B-SECOND", "A-FIRST"].into_iter().for_each(|code| register.put_pilot(pilot(code)));
     contract(&register).await;
+    limits::contract(&Tallies::default()).await;
 }
 
 #[tokio::test]
@@ -123,8 +126,11 @@ async fn on_dynamodb() {
         uploads: "uploads".into(),
         mailbox: "mailbox".into(),
         directory: "directory".into(),
+        limits: "limits".into(),
     };
-    contract(&Dynamo::new(&config, tables)).await;
+    let dynamo = Dynamo::new(&config, tables);
+    contract(&dynamo).await;
+    limits::contract(&dynamo).await;
 }
 
 async fn contract(store: &impl Store) {

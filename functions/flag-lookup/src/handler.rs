@@ -10,7 +10,7 @@ use cpis::{
         http::{Answer, Incoming, bad_header, no_such_path},
         telemetry::milliseconds,
     },
-    ports::Clock,
+    ports::{Clock, Stops},
     usecase::look_up::{self, LookUp, Seen},
     wire::{
         fhir::{self, Kind, Outcome, Searched},
@@ -23,7 +23,12 @@ use uuid::Uuid;
 /// The form that keeps the number out of URLs (FHIR R4, RESTful API, "search").
 const FORM: &str = "application/x-www-form-urlencoded";
 
-pub(crate) async fn handle(store: &Dynamo, secret: &ChildKeySecret, incoming: Incoming) -> Result<Answer, Answer> {
+pub(crate) async fn handle(
+    store: &Dynamo,
+    stops: &impl Stops,
+    secret: &ChildKeySecret,
+    incoming: Incoming,
+) -> Result<Answer, Answer> {
     let interaction = match (&incoming.method, incoming.route().as_slice()) {
         (&Method::GET, ["cpis", "FHIR", "R4", "metadata"]) => {
             return Ok(Answer::fhir(fhir::capability_statement(), "lookup.metadata"));
@@ -49,11 +54,12 @@ pub(crate) async fn handle(store: &Dynamo, secret: &ChildKeySecret, incoming: In
         request_id: incoming.uuid_header("X-Request-ID")?.unwrap_or_else(Uuid::new_v4),
         trace_id,
     };
-    search_for(store, secret, interaction, &ask).await
+    search_for(store, stops, secret, interaction, &ask).await
 }
 
 async fn search_for(
     store: &Dynamo,
+    stops: &impl Stops,
     secret: &ChildKeySecret,
     interaction: Interaction,
     ask: &LookUp<'_>,
@@ -61,12 +67,12 @@ async fn search_for(
     let (clock, began) = (SystemClock, Instant::now());
     let link = format!("/cpis/FHIR/R4/{}", interaction.name());
     if interaction == Interaction::AuditEvent {
-        let seen = look_up::history(store, secret, &clock, ask).await?;
+        let seen = look_up::history(store, stops, secret, &clock, ask).await?;
         let store_ms = milliseconds(began);
         let body = fhir::audit_event_bundle(&searched(ask, &seen, &link), &seen.shown, seen.total);
         return Ok(describe(Answer::fhir(body, disclosed(&seen)), &seen, store_ms));
     }
-    let seen = look_up::plans(store, secret, &clock, ask, interaction).await?;
+    let seen = look_up::plans(store, stops, secret, &clock, ask, interaction).await?;
     let store_ms = milliseconds(began);
     let bundle = if interaction == Interaction::Flag { fhir::flag_bundle } else { fhir::care_team_bundle };
     let body = bundle(&searched(ask, &seen, &link), &seen.shown);

@@ -1,10 +1,18 @@
 //! Looks a child up: `CareTeam`, `AuditEvent` and `Flag` searches, and the capability statement.
 
+// A read of plans and a read of budgets at once, each an SDK call, is a future too deep for the compiler's default.
+#![recursion_limit = "256"]
+
 mod handler;
 
 use cpis::{
     aws::{Dynamo, Tables, config as aws},
-    lambda::{config, http::serve, telemetry},
+    lambda::{
+        budgets::PatientStops,
+        config::{self, SystemClock},
+        http::serve,
+        telemetry,
+    },
 };
 use lambda_http::Error;
 
@@ -14,11 +22,13 @@ async fn main() -> Result<(), Error> {
     let tables = Tables {
         plans: config::required("PLANS_TABLE")?,
         accesses: config::required("ACCESSES_TABLE")?,
+        limits: config::required("LIMITS_TABLE")?,
         outbox: config::required("OUTBOX_TABLE")?,
         ..Tables::default()
     };
     let secret = config::child_key_secret()?;
     let store = Dynamo::new(&aws::load(), tables);
-    let (store, secret) = (&store, &secret);
-    serve("flag-lookup", move |incoming| handler::handle(store, secret, incoming)).await
+    let stops = PatientStops::new(store.clone(), SystemClock);
+    let (store, stops, secret) = (&store, &stops, &secret);
+    serve("flag-lookup", move |incoming| handler::handle(store, stops, secret, incoming)).await
 }

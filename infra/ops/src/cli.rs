@@ -7,6 +7,7 @@ use crate::{
     dlq::DlqArgs,
     failure::{Outcome, Result},
     generate::GenerateArgs,
+    limits::LimitsArgs,
     policy::PolicyArgs,
     status::StatusArgs,
     token::TokenArgs,
@@ -63,6 +64,8 @@ enum Command {
     Status(StatusArgs),
     /// List and replay notifications that could not be delivered
     Dlq(DlqArgs),
+    /// Tell who is over their budget of look-ups, and end a stop
+    Limits(LimitsArgs),
 }
 
 impl Cli {
@@ -75,6 +78,7 @@ impl Cli {
             Command::Generate(args) => args.run(self.json),
             Command::Status(args) => args.run(self.json).await,
             Command::Dlq(args) => args.run(self.json).await,
+            Command::Limits(args) => args.run(self.json).await,
         }
     }
 }
@@ -128,6 +132,9 @@ mod tests {
             "generate --authorities all --children 2000 --seed 1 --out dir --format json",
             "generate --register --children 2000 --out dir",
             "status --json",
+            "limits show",
+            "limits show --person 555000000001 --json",
+            "limits clear --organisation ZX001 --because mended --by sam",
             "dlq list",
             "dlq list --reason redriven --kind access --older-than 1h --newer-than 3d --each --json",
             "dlq show 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f",
@@ -175,6 +182,7 @@ mod tests {
             ("dlq show 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f --reveal", ErrorKind::MissingRequiredArgument),
             ("dlq archive --all --because mended", ErrorKind::MissingRequiredArgument),
             ("dlq", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("limits show --person 1 --organisation ZX001", ErrorKind::ArgumentConflict),
         ] {
             let parsed = Cli::try_parse_from(["cpis"].into_iter().chain(line.split_whitespace()));
             assert_eq!(parsed.err().map(|e| e.kind()), Some(kind), "{line}");

@@ -7,6 +7,7 @@ mod entries;
 mod failure;
 mod generate;
 mod interrupt;
+mod limits;
 mod operator;
 mod output;
 mod people;

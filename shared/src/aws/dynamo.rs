@@ -28,6 +28,8 @@ pub struct Tables {
     pub mailbox: String,
     /// `DIRECTORY_TABLE`
     pub directory: String,
+    /// `LIMITS_TABLE`
+    pub limits: String,
 }
 
 /// The register in DynamoDB.

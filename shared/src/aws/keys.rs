@@ -42,6 +42,12 @@ pub const PUSHES: &str = "pushes";
 pub const DUE: &str = "due";
 /// mailbox: since when it is due.
 pub const PUSH_AT: &str = "push_at";
+/// limits: who is counted or stopped.
+pub const SUBJECT: &str = "subject";
+/// limits: which stretch of time, or [`STOP`].
+pub const SPAN: &str = "span";
+/// limits: [`SPAN`] of a stop.
+pub const STOP: &str = "stop";
 /// directory: kind of entry.
 pub const KIND: &str = "kind";
 /// directory: code of entry.

@@ -13,6 +13,8 @@ mod failure;
 #[cfg(feature = "dynamodb")]
 pub mod keys;
 #[cfg(feature = "dynamodb")]
+mod limits;
+#[cfg(feature = "dynamodb")]
 mod mailbox;
 #[cfg(feature = "dynamodb")]
 mod outbox;

@@ -55,6 +55,12 @@ pub fn date_in_england(now: Timestamp) -> Date {
     now.to_zoned(london()).date()
 }
 
+/// How many seconds the clock in London is ahead of UTC at a moment.
+#[must_use]
+pub fn seconds_ahead_in_england(now: Timestamp) -> i32 {
+    london().to_offset(now).seconds()
+}
+
 /// R10: 09:00 to 17:00 by the clock in London, Monday to Friday, bank holidays excepted.
 #[must_use]
 pub fn offices_open(now: Timestamp) -> bool {

@@ -18,4 +18,5 @@ pub mod setting;
 pub mod standing;
 pub mod time;
 pub mod upload;
+pub mod watch;
 pub mod ways_out;

@@ -20,7 +20,11 @@ use super::{
 use crate::{
     domain::{caller::Caller, standing::Standing},
     ports::{Page, PageRequest, PortError},
-    usecase::{look_up::LookUpError, search_audit::SearchAuditError, upload_plans::UploadError},
+    usecase::{
+        look_up::{LookUpError, OVER_BUDGET},
+        search_audit::SearchAuditError,
+        upload_plans::UploadError,
+    },
     wire::fhir::{self, Kind, Outcome},
 };
 
@@ -360,8 +364,13 @@ impl From<PortError> for Answer {
 
 impl From<LookUpError> for Answer {
     fn from(error: LookUpError) -> Self {
+        let text = error.to_string();
         match error {
             LookUpError::Refused { why, access } => super::callers::refused(why).with("accessId", access.to_string()),
+            LookUpError::OverBudget { seconds, access } => refuse(Kind::Throttled, &text, "lookup.over-budget")
+                .header("retry-after", seconds.to_string())
+                .with("accessId", access.to_string())
+                .with("reason", OVER_BUDGET),
             LookUpError::Port(error) => error.into(),
         }
     }

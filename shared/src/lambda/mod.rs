@@ -1,5 +1,6 @@
 //! What functions share at the edge: configuration, telemetry, HTTP.
 
+pub mod budgets;
 pub mod cached;
 mod callers;
 pub mod config;

@@ -4,10 +4,12 @@ mod audit;
 mod push;
 mod queue;
 mod register;
+mod tallies;
 
 pub use audit::Ledger;
 pub use queue::{Queue, Sent};
 pub use register::Register;
+pub use tallies::Tallies;
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,

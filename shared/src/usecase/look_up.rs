@@ -11,8 +11,9 @@ use crate::{
         plan::Plan,
         policy::{self, Presentation, Question, Refusal, Ruling},
         standing::HealthStanding,
+        watch::{Subject, refused_for},
     },
-    ports::{AccessHistory, AccessLog, Clock, PageRequest, PlanReader, PortError},
+    ports::{AccessHistory, AccessLog, Clock, PageRequest, PlanReader, PortError, PortResult, Stops},
 };
 
 /// How many accesses are read in one call: about as many as DynamoDB answers at once (1 MB).
@@ -48,6 +49,16 @@ pub enum LookUpError {
         /// Id of the record of the refusal.
         access: Uuid,
     },
+    /// The caller looked too many children up (R55); the refusal is recorded.
+    #[error(
+        "too many children were looked up in the last hour; wait {seconds} s, or call the authority's emergency duty team"
+    )]
+    OverBudget {
+        /// Seconds until another look-up is answered.
+        seconds: u32,
+        /// Id of the record of the refusal.
+        access: Uuid,
+    },
     /// A step failed; nothing was disclosed.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -72,6 +83,7 @@ pub struct Seen<T> {
 /// See [`LookUpError`].
 pub async fn plans<S: PlanReader + AccessLog>(
     store: &S,
+    stops: &impl Stops,
     secret: &ChildKeySecret,
     clock: &impl Clock,
     ask: &LookUp<'_>,
@@ -79,7 +91,9 @@ pub async fn plans<S: PlanReader + AccessLog>(
 ) -> Result<Seen<Plan>, LookUpError> {
     let child = secret.key_of(ask.number);
     let ruling = admit(store, clock, ask, &child, interaction).await?;
-    let plans = visible(store.plans_of(&child).await?, clock);
+    let (plans, stopped) = futures_util::join!(store.plans_of(&child), stopped_for(stops, clock, ask));
+    refuse_if(stopped, store, clock, ask, &child, (interaction, &ruling)).await?;
+    let plans = visible(plans?, clock);
     let access = access(ask, clock, child, interaction, ruling, &plans);
     let recorded = record(store, access).await?;
     Ok(Seen { total: plans.len(), shown: plans, access: recorded.access, repeated: recorded.repeated })
@@ -92,13 +106,17 @@ pub async fn plans<S: PlanReader + AccessLog>(
 /// See [`LookUpError`].
 pub async fn history<S: PlanReader + AccessLog + AccessHistory>(
     store: &S,
+    stops: &impl Stops,
     secret: &ChildKeySecret,
     clock: &impl Clock,
     ask: &LookUp<'_>,
 ) -> Result<Seen<Access>, LookUpError> {
     let child = secret.key_of(ask.number);
     let ruling = admit(store, clock, ask, &child, Interaction::AuditEvent).await?;
-    let (plans, accesses) = futures_util::try_join!(store.plans_of(&child), accesses_of(store, &child))?;
+    let read = async { futures_util::try_join!(store.plans_of(&child), accesses_of(store, &child)) };
+    let (read, stopped) = futures_util::join!(read, stopped_for(stops, clock, ask));
+    refuse_if(stopped, store, clock, ask, &child, (Interaction::AuditEvent, &ruling)).await?;
+    let (plans, accesses) = read?;
     let plans = visible(plans, clock);
     let access = access(ask, clock, child, Interaction::AuditEvent, ruling, &plans);
     let recorded = record(store, access).await?;
@@ -136,6 +154,38 @@ async fn admit<S: AccessLog>(
     let refused = Access { id: refusal_id(attempt.id, why), refused: Some(why.code().to_owned()), ..attempt };
     let access = record(store, refused).await?.access.id;
     Err(LookUpError::Refused { why, access })
+}
+
+/// Code of a refusal for want of a budget, as [`Access::refused`] has it.
+pub const OVER_BUDGET: &str = "over-budget";
+
+/// R55: for how many seconds the caller is stopped, if it is. R56: what cannot be read stops nobody.
+async fn stopped_for(stops: &impl Stops, clock: &impl Clock, ask: &LookUp<'_>) -> Option<u32> {
+    let HealthCaller { requester, organisation, .. } = ask.caller;
+    let subjects = [Subject::of(requester), Subject::organisation(&organisation.code)];
+    let held: PortResult<Vec<_>> = stops.stops_of(&subjects).await;
+    let now = clock.now();
+    let today = date_in_england(now);
+    let care = ask.standing.setting.iter().flat_map(|setting| &setting.care);
+    let unscheduled = care.into_iter().any(|kind| kind.class_on(today).is_unscheduled());
+    refused_for(&held.unwrap_or_default(), unscheduled, now)
+}
+
+/// R55, R43: the refusal is recorded before it is answered.
+async fn refuse_if<S: AccessLog>(
+    stopped: Option<u32>,
+    store: &S,
+    clock: &impl Clock,
+    ask: &LookUp<'_>,
+    child: &ChildKey,
+    (interaction, ruling): (Interaction, &Ruling),
+) -> Result<(), LookUpError> {
+    let Some(seconds) = stopped else { return Ok(()) };
+    let attempt = access(ask, clock, child.clone(), interaction, ruling.clone(), &[]);
+    let id = Uuid::new_v5(&attempt.id, OVER_BUDGET.as_bytes());
+    let refused = Access { id, refused: Some(OVER_BUDGET.to_owned()), ..attempt };
+    let access = record(store, refused).await?.access.id;
+    Err(LookUpError::OverBudget { seconds, access })
 }
 
 fn visible(plans: Vec<Plan>, clock: &impl Clock) -> Vec<Plan> {

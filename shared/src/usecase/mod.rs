@@ -7,3 +7,4 @@ pub mod search_audit;
 #[cfg(test)]
 mod tests;
 pub mod upload_plans;
+pub mod watch;

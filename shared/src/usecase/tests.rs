@@ -1,7 +1,9 @@
 //! Use cases over the ports in memory.
 
+mod drills;
 mod history;
 mod sensitive;
+mod watch;
 
 use std::{collections::BTreeMap, future::Future};
 
@@ -28,12 +30,13 @@ use crate::{
         setting::{CareKind, Setting},
         standing::HealthStanding,
         upload::{Acknowledgement, Envelope, FileCode, UploadFile},
+        watch::{Stop, Subject},
         ways_out::WaysOut,
     },
-    memory::{Queue, Register, Sent, SetClock},
+    memory::{Queue, Register, Sent, SetClock, Tallies},
     ports::{
-        AccessHistory, AccessLog, ContactLog, Directory, MailboxReader, Outbox, PageRequest, PlanReader, PortError,
-        PortResult,
+        AccessHistory, AccessLog, Clock, ContactLog, Directory, MailboxReader, Outbox, PageRequest, PlanReader,
+        PortError, PortResult, Stops, Tally,
     },
 };
 
@@ -280,7 +283,7 @@ impl Asked {
     }
 
     fn plans_at(&self, register: &Register, clock: &SetClock) -> Result<look_up::Seen<Plan>, LookUpError> {
-        run(look_up::plans(register, &secret(), clock, &self.ask(), Interaction::CareTeam))
+        run(look_up::plans(register, &Tallies::default(), &secret(), clock, &self.ask(), Interaction::CareTeam))
     }
 }
 
@@ -341,8 +344,14 @@ fn r43_a_refused_look_up_is_recorded_discloses_nothing_and_owes_nothing() {
 fn r43_what_cannot_be_recorded_is_not_refused_but_failed() {
     let register = register();
     let stranger = Asked { standing: HealthStanding::default(), ..Asked::of(0) };
-    let answer =
-        run(look_up::plans(&Unrecordable(&register), &secret(), &clock(), &stranger.ask(), Interaction::CareTeam));
+    let answer = run(look_up::plans(
+        &Unrecordable(&register),
+        &Tallies::default(),
+        &secret(),
+        &clock(),
+        &stranger.ask(),
+        Interaction::CareTeam,
+    ));
     assert!(matches!(answer, Err(LookUpError::Port(_))));
 }
 
@@ -407,8 +416,14 @@ fn r21_what_cannot_be_recorded_is_not_disclosed() {
     let register = register();
     acknowledged(&register, file(1, "020 7946 0001", &[(0, Change::Start)]));
     let asked = Asked::of(0);
-    let answer =
-        run(look_up::plans(&Unrecordable(&register), &secret(), &clock(), &asked.ask(), Interaction::CareTeam));
+    let answer = run(look_up::plans(
+        &Unrecordable(&register),
+        &Tallies::default(),
+        &secret(),
+        &clock(),
+        &asked.ask(),
+        Interaction::CareTeam,
+    ));
     assert!(matches!(answer, Err(LookUpError::Port(_))));
 }
 
@@ -417,8 +432,9 @@ fn r20_r23_the_history_of_a_child_without_a_plan_is_empty_and_with_one_is_not() 
     let register = register();
     acknowledged(&register, file(1, "020 7946 0001", &[(0, Change::Start)]));
     Asked::of(0).plans(&register).expect("an answer");
-    let history =
-        |asked: &Asked| run(look_up::history(&register, &secret(), &clock(), &asked.ask())).expect("an answer");
+    let history = |asked: &Asked| {
+        run(look_up::history(&register, &Tallies::default(), &secret(), &clock(), &asked.ask())).expect("an answer")
+    };
     let first = history(&Asked::of(0)).shown;
     assert_eq!(first.len(), 1);
     assert_eq!(history(&Asked::of(0)).shown, first, "a retry gets the same answer");
@@ -543,4 +559,65 @@ fn r70_a_message_at_fault_is_set_aside_at_once_with_all_that_belongs_to_it() {
         assert_eq!((why.authority.as_str(), why.trace.as_deref()), (BIRMINGHAM, Some("Root=1")));
         assert_eq!(why.attributes["kind"], "access");
     }
+}
+
+/// Stops that cannot be read.
+struct Unreadable;
+
+impl Stops for Unreadable {
+    async fn stops_of(&self, _: &[Subject]) -> PortResult<Vec<Stop>> {
+        Err(PortError { step: "limits.get-stop", cause: "Timeout".into(), retryable: true })
+    }
+}
+
+fn stopped(subject: &Subject) -> Tallies {
+    let tallies = Tallies::default();
+    run(tallies.stop(subject, clock().now() + jiff::SignedDuration::from_secs(90))).expect("stopped");
+    tallies
+}
+
+#[test]
+fn r55_over_the_budget_a_look_up_is_refused_and_recorded() {
+    let register = register();
+    acknowledged(&register, file(1, "020 7946 0001", &[(0, Change::Start)]));
+    let asked = Asked::of(0);
+    let tallies = stopped(&Subject::of(&asked.caller.requester));
+    let clock = clock();
+    let ask = asked.ask();
+    for interaction in [Interaction::CareTeam, Interaction::Flag] {
+        let answer = run(look_up::plans(&register, &tallies, &secret(), &clock, &ask, interaction));
+        assert!(matches!(answer, Err(LookUpError::OverBudget { seconds: 91, .. })), "{answer:?}");
+    }
+    let answer = run(look_up::history(&register, &tallies, &secret(), &clock, &ask));
+    assert!(matches!(answer, Err(LookUpError::OverBudget { .. })), "{answer:?}");
+    let all = PageRequest { limit: 10, after: None };
+    let recorded = run(register.accesses_of(&secret().key_of(&number(0)), &all)).expect("a page").items;
+    assert_eq!(recorded.len(), 3);
+    for access in recorded {
+        assert_eq!((access.refused.as_deref(), access.disclosed.len(), access.owed.len()), (Some("over-budget"), 0, 0));
+    }
+    clock.advance(91);
+    assert_eq!(
+        run(look_up::plans(&register, &tallies, &secret(), &clock, &ask, Interaction::CareTeam))
+            .expect("an answer")
+            .shown
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn r56_no_organisation_in_unscheduled_care_is_stopped_for_its_count_and_nobody_for_what_cannot_be_read() {
+    let register = register();
+    let tallies = stopped(&Subject::organisation("ZX001"));
+    let scheduled = Asked { standing: standing(&[CareKind::GeneralPractice]), ..Asked::of(0) };
+    let look = |asked: &Asked| {
+        run(look_up::plans(&register, &tallies, &secret(), &clock(), &asked.ask(), Interaction::CareTeam))
+    };
+    assert!(look(&Asked::of(0)).is_ok(), "it gives unscheduled care too");
+    let answer = look(&scheduled);
+    assert!(matches!(answer, Err(LookUpError::OverBudget { .. })), "{answer:?}");
+    let unread =
+        run(look_up::plans(&register, &Unreadable, &secret(), &clock(), &scheduled.ask(), Interaction::CareTeam));
+    assert!(unread.is_ok());
 }

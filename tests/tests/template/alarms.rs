@@ -17,7 +17,7 @@ enum Kind {
 }
 
 /// Namespace, metric, kind, and for our own the function that emits it. AWS's: from the "CloudWatch metrics" page of each service.
-const METRICS: [(&str, &str, Kind, &str); 17] = [
+const METRICS: [(&str, &str, Kind, &str); 18] = [
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", Kind::Gauge, ""),
@@ -35,6 +35,7 @@ const METRICS: [(&str, &str, Kind, &str); 17] = [
     ("CPIS", "OutboxOldestSeconds", Kind::Gauge, "asn-relay"),
     ("CPIS", "DeliverySetAside", Kind::Count, "asn-delivery"),
     ("CPIS", "JwksUnreachable", Kind::Count, "authorizer"),
+    ("CPIS", "BudgetsUnread", Kind::Count, "flag-lookup"),
 ];
 
 /// Metrics that are there every minute whatever happens, so that silence is itself a fault.
@@ -200,6 +201,7 @@ pub(crate) fn coverage(template: &Template, findings: &mut Findings) {
             ("OutboxOldestSeconds", "asn-relay"),
             ("DeliverySetAside", "asn-delivery"),
             ("JwksUnreachable", "authorizer"),
+            ("BudgetsUnread", "flag-lookup"),
             ("Throttles", ""),
         ]
         .map(|(m, s)| (m, s.to_owned())),

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use crate::model::{Findings, Template, attribute_of, brief, items, members, number, retained, text};
 
 /// Table, key, indexes. An attribute is a string unless it says `:N`.
-const TABLES: [(&str, &str, &[&str]); 6] = [
+const TABLES: [(&str, &str, &[&str]); 7] = [
     (
         "AccessesTable",
         "child id",
         &["local by-time: child at", "by-organisation: organisationCode at", "by-person: person at"],
     ),
     ("DirectoryTable", "kind code", &[]),
+    ("LimitsTable", "subject span", &[]),
     (
         "MailboxTable",
         "la id",
@@ -58,6 +59,7 @@ const FUNCTIONS: [(&str, i64, Variables); 8] = [
         &[
             ("ACCESSES_TABLE", "AccessesTable"),
             ("CHILD_KEY_SECRET", "{{resolve:secretsmanager:${ChildKeySecret}}}"),
+            ("LIMITS_TABLE", "LimitsTable"),
             ("OUTBOX_TABLE", "OutboxTable"),
             ("PLANS_TABLE", "PlansTable"),
         ],
@@ -76,13 +78,14 @@ const FUNCTIONS: [(&str, i64, Variables); 8] = [
     ("service-status", 5, &[("DIRECTORY_TABLE", "DirectoryTable")]),
 ];
 
-const OUTPUTS: [&str; 8] = [
+const OUTPUTS: [&str; 9] = [
     "ApiUrl",
     "PlansTable",
     "AccessesTable",
     "UploadsTable",
     "MailboxTable",
     "DirectoryTable",
+    "LimitsTable",
     "AsnQueueUrl",
     "AsnDlqUrl",
 ];

@@ -33,6 +33,7 @@ const ALLOWED: [(&str, &[(&str, &str)]); 8] = [
             ("AccessesTable.Arn", "dynamodb:PutItem"),
             ("OutboxTable.Arn", "dynamodb:PutItem"),
             ("${AccessesTable.Arn}/index/by-time", "dynamodb:Query"),
+            ("LimitsTable.Arn", "dynamodb:GetItem"),
             ("DataKey.Arn", "kms:Decrypt"),
         ],
     ),

@@ -20,7 +20,7 @@ fn of_person(n: usize) -> Asked {
 }
 
 fn read(register: &Register, asked: &Asked) -> look_up::Seen<Access> {
-    run(look_up::history(register, &secret(), &clock(), &asked.ask())).expect("an answer")
+    run(look_up::history(register, &Tallies::default(), &secret(), &clock(), &asked.ask())).expect("an answer")
 }
 
 #[test]
@@ -37,9 +37,22 @@ fn r23_r44_with_many_at_once_and_retries_each_is_listed_once_and_all_are_counted
             tokio::spawn(async move {
                 let asked = of_person(n % PEOPLE);
                 if n % 2 == 0 {
-                    drop(look_up::history(&*register, &secret(), &clock(), &asked.ask()).await.expect("an answer"));
+                    drop(
+                        look_up::history(&*register, &Tallies::default(), &secret(), &clock(), &asked.ask())
+                            .await
+                            .expect("an answer"),
+                    );
                 }
-                look_up::plans(&*register, &secret(), &clock(), &asked.ask(), Interaction::CareTeam).await.map(drop)
+                look_up::plans(
+                    &*register,
+                    &Tallies::default(),
+                    &secret(),
+                    &clock(),
+                    &asked.ask(),
+                    Interaction::CareTeam,
+                )
+                .await
+                .map(drop)
             })
         });
         for call in calls.collect::<Vec<_>>() {
@@ -58,7 +71,8 @@ fn r22_r23_a_retry_in_a_later_window_does_not_find_its_own_first_try() {
     let (register, clock) = (register(), clock());
     acknowledged(&register, file(1, "020 7946 0001", &[(0, Change::Start)]));
     let asked = of_person(1);
-    let history = || run(look_up::history(&register, &secret(), &clock, &asked.ask())).expect("an answer");
+    let history =
+        || run(look_up::history(&register, &Tallies::default(), &secret(), &clock, &asked.ask())).expect("an answer");
     let total = |seen: look_up::Seen<Access>| (seen.repeated, seen.total);
     assert_eq!(total(history()), (false, 0));
     clock.advance(60 * 20);
@@ -134,16 +148,18 @@ fn r21_r43_a_look_up_waits_twice_and_a_refusal_once() {
     let counted = |store: Waits<'_>| (store.calls.into_inner(), store.waits.into_inner());
 
     let store = Waits::new(&register);
-    run(look_up::plans(&store, &secret(), &clock(), &Asked::of(0).ask(), Interaction::CareTeam)).expect("an answer");
+    run(look_up::plans(&store, &Tallies::default(), &secret(), &clock(), &Asked::of(0).ask(), Interaction::CareTeam))
+        .expect("an answer");
     assert_eq!(counted(store), (2, 2), "read the plans, record the access");
 
     let store = Waits::new(&register);
-    run(look_up::history(&store, &secret(), &clock(), &Asked::of(0).ask())).expect("an answer");
+    run(look_up::history(&store, &Tallies::default(), &secret(), &clock(), &Asked::of(0).ask())).expect("an answer");
     assert_eq!(counted(store), (3, 2), "plans and accesses are read together");
 
     let store = Waits::new(&register);
     let stranger = Asked { standing: HealthStanding::default(), ..Asked::of(0) };
-    let refused = run(look_up::plans(&store, &secret(), &clock(), &stranger.ask(), Interaction::CareTeam));
+    let refused =
+        run(look_up::plans(&store, &Tallies::default(), &secret(), &clock(), &stranger.ask(), Interaction::CareTeam));
     assert!(matches!(refused, Err(LookUpError::Refused { .. })), "{refused:?}");
     assert_eq!(counted(store), (1, 1), "nothing is read for who may see nothing");
 }

@@ -97,9 +97,11 @@ fn shown(register: &Register, secrets: &[Secret]) -> Vec<Vec<u8>> {
     for secret in secrets {
         let ask = LookUp { trace_id: secret.trace, ..secret.asked.ask() };
         for interaction in [Interaction::CareTeam, Interaction::Flag] {
-            run(look_up::plans(register, &super::secret(), &clock(), &ask, interaction)).expect("an answer");
+            run(look_up::plans(register, &super::Tallies::default(), &super::secret(), &clock(), &ask, interaction))
+                .expect("an answer");
         }
-        run(look_up::history(register, &super::secret(), &clock(), &ask)).expect("an answer");
+        run(look_up::history(register, &super::Tallies::default(), &super::secret(), &clock(), &ask))
+            .expect("an answer");
     }
     let mut bytes = Vec::new();
     run(relay(register, &queue, &owed(register))).1.expect("settled");
@@ -121,7 +123,8 @@ fn shown(register: &Register, secrets: &[Secret]) -> Vec<Vec<u8>> {
 /// The history of the first child, as an emergency department is shown it.
 fn history_bytes(register: &Register) -> Vec<u8> {
     let other = Asked { request_id: Uuid::max(), ..Asked::of(0) };
-    let seen = run(look_up::history(register, &super::secret(), &clock(), &other.ask())).expect("an answer");
+    let seen = run(look_up::history(register, &super::Tallies::default(), &super::secret(), &clock(), &other.ask()))
+        .expect("an answer");
     let number = number(0);
     let searched = Searched {
         number: &number,
