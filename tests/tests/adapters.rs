@@ -348,6 +348,28 @@ async fn accesses_are_recorded_once(store: &impl Store) {
     assert_eq!(store.record(&first).await.expect("recorded"), None);
     let again = Access { at: at(11), disclosed: vec![], ..first.clone() };
     assert_eq!(store.record(&again).await.expect("held"), Some(first));
+    // Tried at once, as a client does that hears nothing: it is recorded once, and every other try is told what is held.
+    for owed in [vec![], access(304, 2, 10).owed] {
+        let id = 2 + owed.len() as u128;
+        let access = &Access { owed, ..access(304, id, 10) };
+        let tries = (0..8).map(|_| async move { settled(store, access).await });
+        let tries = futures_util::future::join_all(tries).await;
+        assert_eq!(tries.iter().filter(|earlier| earlier.is_none()).count(), 1, "{tries:?}");
+        assert!(tries.iter().flatten().all(|earlier| earlier == access));
+        let key = child(304);
+        let read = all(9, async |page| store.accesses_of(&key, &page).await).await;
+        assert_eq!(read.iter().filter(|a| a.id == access.id).count(), 1);
+    }
+}
+
+/// Records an access, again where that must be tried again: transactions that meet may ask for it.
+async fn settled(store: &impl Store, access: &Access) -> Option<Access> {
+    loop {
+        match store.record(access).await {
+            Ok(earlier) => return earlier,
+            Err(error) => assert!(error.retryable, "{error}"),
+        }
+    }
 }
 
 async fn accesses_are_read_newest_first(store: &impl Store) {

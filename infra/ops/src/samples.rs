@@ -101,6 +101,12 @@ fn pilots() -> Vec<Pilot> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use cpis::domain::{
+        caller::{HealthCaller, JobRole, Organisation, Person, Requester},
+        policy::{Presentation, Question, Refusal, Ruling, rule},
+        standing::HealthStanding,
+    };
+
     use super::*;
     use crate::{entries::authorities, settings::RESERVED};
 
@@ -136,5 +142,60 @@ mod tests {
                 assert!(samples().expect("valid").iter().any(gives), "{}: {code}", pilot.code);
             }
         }
+    }
+
+    /// What somebody with a job role at an organisation of the samples may do on a day.
+    fn on(today: Date, organisation: &str, role: &str, silent: bool) -> Result<Ruling, Refusal> {
+        let setting = samples().expect("valid").into_iter().find_map(|entry| match entry {
+            Entry::Setting(setting) if setting.code == organisation => Some(setting),
+            _ => None,
+        });
+        let pilots = pilots().iter().filter_map(|pilot| pilot.part_of(organisation)).collect();
+        let standing = HealthStanding { setting, pilots };
+        let caller = HealthCaller {
+            requester: Requester::Person(Person {
+                user: "555000000001".into(),
+                role_profile: "555000000002".into(),
+                name: "Alex Example".into(),
+                job_role: JobRole { code: role.into(), display: "Any".into() },
+            }),
+            organisation: Organisation { code: organisation.into(), name: "Sample".into() },
+            activities: vec!["B0107".into(), "B0170".into()],
+        };
+        let is_unscheduled = if silent { Some(false) } else { None };
+        rule(&Question { caller: &caller, standing: &standing, is_unscheduled, consent: true, today })
+    }
+
+    #[test]
+    fn r39_inside_the_first_pilots_clinicians_see_and_outside_any_bound_nobody_does() {
+        // Organisation, whether a silent read can be asked for, how the access is shown.
+        for (organisation, scheduled, presentation) in [
+            ("ZX005", true, Presentation::Full),
+            ("ZX006", true, Presentation::Full),
+            ("ZX007", false, Presentation::Generic),
+            ("ZX008", true, Presentation::Full),
+        ] {
+            for day in [date(2020, 12, 1), date(2021, 1, 15), date(2021, 2, 28)] {
+                let told = on(day, organisation, "R8001", false).expect("inside");
+                assert_eq!((told.unscheduled, told.presentation), (true, presentation), "{organisation} {day}");
+                let silent = on(day, organisation, "R8001", true).map(|ruling| ruling.unscheduled);
+                let expected = if scheduled { Ok(false) } else { Err(Refusal::OnlyUnscheduledCare) };
+                assert_eq!(silent, expected, "{organisation} {day}");
+                for role in ["R8008", "R0670"] {
+                    assert_eq!(on(day, organisation, role, false), Err(Refusal::PilotRole), "{organisation} {role}");
+                }
+            }
+            for day in [date(2020, 11, 30), date(2021, 3, 1)] {
+                assert_eq!(
+                    on(day, organisation, "R8001", false),
+                    Err(Refusal::PilotNotRunning),
+                    "{organisation} {day}"
+                );
+            }
+        }
+        // A clinic that took no part, and a hospital, which gives unscheduled care everywhere.
+        assert_eq!(on(date(2021, 1, 15), "ZX00A", "R8001", false), Err(Refusal::PilotNotRunning));
+        assert_eq!(on(date(2021, 1, 15), "ZX003", "R0260", false), Err(Refusal::PilotNone));
+        assert!(on(date(2021, 1, 15), "ZX001", "R8008", false).is_ok());
     }
 }
