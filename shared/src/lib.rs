@@ -9,7 +9,7 @@
 //! | `aws` | the adapters for DynamoDB and SQS: the only place that names an AWS SDK type |
 //! | `lambda` | what functions share at the edge |
 
-#[cfg(any(feature = "dynamodb", feature = "sqs"))]
+#[cfg(any(feature = "archive", feature = "dynamodb", feature = "sqs"))]
 pub mod aws;
 pub mod domain;
 #[cfg(any(test, feature = "testing"))]

@@ -1,7 +1,9 @@
 //! What use cases need of the world: one trait a capability, so that a signature says what a function may touch.
 
+pub mod audit;
 pub mod push;
 
+pub use audit::*;
 pub use push::*;
 
 use std::{collections::BTreeMap, future::Future};
@@ -11,7 +13,6 @@ use uuid::Uuid;
 
 use crate::domain::{
     access::Access,
-    audit::{Chained, Entry, Head, Shard},
     audit_search::AuditSearch,
     authority::{Authority, AuthorityCode},
     contact::Contact,
@@ -281,22 +282,6 @@ pub trait Outbox: Sync {
 
     /// Notes that the notifications of these accesses are on their way. Repeating it changes nothing.
     fn settle(&self, accesses: &[Access]) -> impl Future<Output = PortResult<()>> + Send;
-}
-
-/// The audit log, to write to (R45).
-pub trait AuditLog: Sync {
-    /// Appends entries, each to the end of its chain. One whose id is there already is left as it is. Where it fails, some
-    /// may have been appended: repeating the call appends the rest.
-    fn append(&self, entries: &[Entry]) -> impl Future<Output = PortResult<()>> + Send;
-}
-
-/// The audit log, to read.
-pub trait AuditReader: Sync {
-    /// A chain's entries in order, read consistently.
-    fn entries(&self, shard: Shard, page: &PageRequest) -> impl Future<Output = PortResult<Page<Chained>>> + Send;
-
-    /// Where each chain ends, in order of the chains, each read consistently.
-    fn heads(&self) -> impl Future<Output = PortResult<Vec<Head>>> + Send;
 }
 
 /// Takes notifications for delivery.

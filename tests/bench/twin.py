@@ -85,6 +85,7 @@ def record(child, number, plans, caller, setting, headers):
         "organisation": attribute(organisation),
         "organisationCode": {"S": organisation["code"]},
         "person": {"S": person["user"]},
+        "ledger": {"S": "due"},
         "interaction": {"S": "CareTeam"},
         "unscheduled": {"BOOL": True},
         "disclosed": {"L": [plan["plan"] for plan in plans]},

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 /// Names of the tables, each with the environment variable that tells a function about it.
-pub const TABLES: [(&str, &str); 7] = [
+pub const TABLES: [(&str, &str); 8] = [
     ("PLANS_TABLE", "plans"),
     ("ACCESSES_TABLE", "accesses"),
     ("OUTBOX_TABLE", "outbox"),
@@ -17,6 +17,7 @@ pub const TABLES: [(&str, &str); 7] = [
     ("MAILBOX_TABLE", "mailbox"),
     ("DIRECTORY_TABLE", "directory"),
     ("LIMITS_TABLE", "limits"),
+    ("AUDIT_TABLE", "audit"),
 ];
 
 /// A JSON value in DynamoDB's own JSON: `"a"` as `{"S": "a"}`; an object's item is within its `M`.
@@ -171,6 +172,8 @@ pub fn function_environment(endpoint: &str, sqs: &crate::sqs::Sqs) -> Vec<(Strin
     set("ASN_QUEUE_URL", sqs.queue_url("asn"));
     set("ASN_DLQ_URL", sqs.queue_url("asn-dlq"));
     set("CHILD_KEY_SECRET", "a secret of the tests, 32 bytes or more".to_owned());
+    set("AUDIT_KEY", "arn:aws:kms:eu-west-2:000000000000:key/audit".to_owned());
+    set("AUDIT_BUCKET", "audit".to_owned());
     set("DELIVERY_BACKOFF_SECONDS", "30".to_owned());
     env
 }

@@ -207,6 +207,17 @@ impl Stack {
         answer.json()
     }
 
+    /// Calls a function with an event and waits for its answer.
+    ///
+    /// # Panics
+    /// It fails.
+    pub async fn invoke(&self, name: &str, event: &Value) {
+        let path = format!("{}/2015-03-31/functions/{name}/invocations", self.text("/endpoint"));
+        let answer = Call(self.http.post(path)).body("application/json", event.to_string()).send().await;
+        answer.expect(200);
+        assert!(answer.header("x-amz-function-error").is_none(), "{name} fails: {}", answer.sentences());
+    }
+
     /// Every item of a table, in DynamoDB's own JSON: whole, or these attributes alone.
     pub async fn scan(&self, output: &str, attributes: &[String]) -> Vec<Value> {
         let mut scan = json!({"TableName": self.output(output), "ConsistentRead": true});

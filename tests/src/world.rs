@@ -61,6 +61,14 @@ impl World {
         entries.iter().enumerate().map(|(number, entry)| insert_record(number, &outbox_key(entry), entry)).collect()
     }
 
+    /// What the stream of accesses would bring of all of them.
+    #[must_use]
+    pub fn access_records(&self) -> Vec<Value> {
+        let key = |access: &Value| json!({"child": access["child"], "id": access["id"]});
+        let accesses = self.dynamo.scan("accesses");
+        accesses.iter().enumerate().map(|(number, access)| insert_record(number, &key(access), access)).collect()
+    }
+
     /// Makes all that is in the outbox owed since a moment, such as `2026-01-01T12:00:00.000Z`.
     ///
     /// # Panics

@@ -1,5 +1,7 @@
 //! One contract for every adapter: what the ports promise, run in memory and on DynamoDB.
 
+#[path = "adapters/audit.rs"]
+mod audit;
 #[path = "adapters/limits.rs"]
 mod limits;
 #[path = "adapters/pushes.rs"]
@@ -46,6 +48,10 @@ trait Store:
     + Outbox
     + Mailbox
     + MailboxReader
+    + cpis::ports::AuditLog
+    + cpis::ports::AuditReader
+    + cpis::ports::Statements
+    + cpis::ports::Unaudited
     + cpis::ports::PushOutbox
     + cpis::ports::PushLog
     + cpis::ports::Circuits
@@ -127,6 +133,7 @@ async fn on_dynamodb() {
         mailbox: "mailbox".into(),
         directory: "directory".into(),
         limits: "limits".into(),
+        audit: "audit".into(),
     };
     let dynamo = Dynamo::new(&config, tables);
     contract(&dynamo).await;
@@ -151,6 +158,7 @@ async fn contract(store: &impl Store) {
     cursors_of_other_lists_are_refused(store).await;
     the_directory_knows_what_was_put_there(store).await;
     pushes::contract(store).await;
+    audit::contract(store).await;
 }
 
 fn la(n: u32) -> AuthorityCode {

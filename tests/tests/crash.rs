@@ -35,6 +35,10 @@ enum Scenario {
     Sweep,
     /// The queue brings notifications, some hopeless, to delivery.
     Delivery,
+    /// The stream brings accesses to the audit log.
+    Ledger,
+    /// The log's sweep finds them.
+    LedgerSweep,
 }
 
 impl Scenario {
@@ -44,6 +48,7 @@ impl Scenario {
             Self::LookUp(_) => "flag-lookup",
             Self::Relay | Self::Sweep => "asn-relay",
             Self::Delivery => "asn-delivery",
+            Self::Ledger | Self::LedgerSweep => "audit-ledger",
         }
     }
 
@@ -53,6 +58,7 @@ impl Scenario {
         match self {
             Self::Upload | Self::LookUp(_) => world.copy(&["plans", "uploads"], before),
             Self::Relay | Self::Sweep => world.copy(&["plans", "uploads", "accesses", "outbox"], before),
+            Self::Ledger | Self::LedgerSweep => world.copy(&["accesses"], before),
             Self::Delivery => {
                 let hopeless = json!("not a notification").to_string();
                 world.sqs.send("asn", &hopeless, Map::new());
@@ -70,7 +76,9 @@ impl Scenario {
             Self::Upload => answered(function, &second_upload()).await,
             Self::LookUp(resource) => answered(function, &look_up(resource, &nhs_number(0), REQUEST).event()).await,
             Self::Relay => batch_done(function, &events::stream_event(&world.owed_records())).await,
+            Self::Ledger => batch_done(function, &events::stream_event(&world.access_records())).await,
             Self::Sweep => batch_done(function, &events::schedule_event()).await,
+            Self::LedgerSweep => batch_done(function, &json!({"task": "sweep"})).await,
             Self::Delivery => deliver(world, function).await,
         }
     }
@@ -91,11 +99,12 @@ impl Scenario {
     /// All that must be the same in the end, without what depends on the time.
     fn end(self, world: &World, answer: &[u8]) -> Value {
         let rows = |table: &str| -> Value {
-            let mut rows: Vec<Value> = world.dynamo.scan(table).into_iter().filter_map(lasting).map(timeless).collect();
+            let mut rows: Vec<Value> =
+                world.dynamo.scan(table).into_iter().filter_map(|item| self.lasting(item)).map(timeless).collect();
             rows.sort_by_key(Value::to_string);
             rows.into()
         };
-        let tables: Map<String, Value> = ["plans", "accesses", "outbox", "uploads", "mailbox"]
+        let tables: Map<String, Value> = ["plans", "accesses", "outbox", "uploads", "mailbox", "audit"]
             .map(|table| (table.to_owned(), rows(table)))
             .into_iter()
             .collect();
@@ -104,9 +113,24 @@ impl Scenario {
         };
         let answer = match self {
             Self::Upload | Self::LookUp(_) => timeless(parse(answer)),
-            Self::Relay | Self::Sweep | Self::Delivery => Value::Null,
+            _ => Value::Null,
         };
         json!({"tables": tables, "queue": bodies("asn"), "dead": bodies("asn-dlq"), "answer": answer})
+    }
+
+    /// The item without what may differ after a crash: names and parts of stored answers, how often numbers are still to be
+    /// spread, and the hashes of entries of the audit log that tell of this very run, and so of its moment.
+    fn lasting(self, mut item: Value) -> Option<Value> {
+        if item.get("bytes").is_some() {
+            return None;
+        }
+        let fields = item.as_object_mut()?;
+        fields.remove("answer");
+        fields.remove("spreadsDue");
+        if matches!(self, Self::Upload) {
+            fields.remove("hash");
+        }
+        Some(item)
     }
 }
 
@@ -151,18 +175,6 @@ async fn deliver(world: &World, function: &Function) -> Option<Vec<u8>> {
 
 fn parse(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(bytes)))
-}
-
-/// The item without what may differ after a crash: names and parts of stored answers, and how often numbers are still
-/// to be spread.
-fn lasting(mut item: Value) -> Option<Value> {
-    if item.get("bytes").is_some() {
-        return None;
-    }
-    let fields = item.as_object_mut()?;
-    fields.remove("answer");
-    fields.remove("spreadsDue");
-    Some(item)
 }
 
 /// The value with every moment in it replaced.
@@ -283,6 +295,13 @@ async fn a_look_up_survives_kill_9_at_every_call() {
 async fn the_relay_survives_kill_9_at_every_call() {
     survives(Scenario::Relay).await;
     survives(Scenario::Sweep).await;
+}
+
+/// R45, R49
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_log_survives_kill_9_at_every_call() {
+    survives(Scenario::Ledger).await;
+    survives(Scenario::LedgerSweep).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

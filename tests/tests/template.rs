@@ -24,10 +24,11 @@ use model::{Findings, Template};
 
 type Check = fn(&Template, &mut Findings);
 
-const CHECKS: [(&str, Check); 25] = [
+const CHECKS: [(&str, Check); 26] = [
     ("tables", data::tables),
     ("keys", data::keys),
     ("stream", data::stream),
+    ("seal", data::seal),
     ("functions", data::functions),
     ("logs", data::logs),
     ("parameters", data::parameters),

@@ -15,6 +15,7 @@ async fn main() -> Result<(), Error> {
         plans: config::required("PLANS_TABLE")?,
         uploads: config::required("UPLOADS_TABLE")?,
         directory: config::required("DIRECTORY_TABLE")?,
+        audit: config::required("AUDIT_TABLE")?,
         ..Tables::default()
     };
     let secret = config::child_key_secret()?;

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
+    audit::AuditArgs,
     directory::DirectoryArgs,
     dlq::DlqArgs,
     failure::{Outcome, Result},
@@ -60,6 +61,8 @@ enum Command {
     Policy(PolicyArgs),
     /// Write upload files of invented children
     Generate(GenerateArgs),
+    /// Copy the audit log and its signed heads, and check a copy
+    Audit(AuditArgs),
     /// Tell how the notifications are getting on
     Status(StatusArgs),
     /// List and replay notifications that could not be delivered
@@ -76,6 +79,7 @@ impl Cli {
             Command::Directory(args) => args.run(self.json).await,
             Command::Policy(args) => args.run(self.json),
             Command::Generate(args) => args.run(self.json),
+            Command::Audit(args) => args.run(self.json).await,
             Command::Status(args) => args.run(self.json).await,
             Command::Dlq(args) => args.run(self.json).await,
             Command::Limits(args) => args.run(self.json).await,
@@ -135,6 +139,12 @@ mod tests {
             "limits show",
             "limits show --person 555000000001 --json",
             "limits clear --organisation ZX001 --because mended --by sam",
+            "audit export --out audit.jsonl",
+            "audit export --shard 0a",
+            "audit heads --out heads.jsonl",
+            "audit key --stack other",
+            "audit prove audit.jsonl",
+            "audit verify audit.jsonl more.jsonl --heads heads.jsonl --key key.pem --json",
             "dlq list",
             "dlq list --reason redriven --kind access --older-than 1h --newer-than 3d --each --json",
             "dlq show 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f",
@@ -174,6 +184,9 @@ mod tests {
                 ErrorKind::MissingRequiredArgument,
             ),
             ("dlq replay --id 42", ErrorKind::ValueValidation),
+            ("audit verify", ErrorKind::MissingRequiredArgument),
+            ("audit verify a.jsonl --heads h.jsonl", ErrorKind::MissingRequiredArgument),
+            ("audit export --shard 10", ErrorKind::ValueValidation),
             ("dlq replay --older-than 3w", ErrorKind::ValueValidation),
             ("dlq replay --because 999-000-0018", ErrorKind::ValueValidation),
             ("dlq replay --rate 0", ErrorKind::ValueValidation),

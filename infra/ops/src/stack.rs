@@ -5,10 +5,7 @@ use std::collections::HashMap;
 use aws_config::{BehaviorVersion, SdkConfig};
 use clap::Args;
 
-use cpis::{
-    domain::audit::Entry,
-    ports::{AuditLog, PortResult},
-};
+use cpis::aws::{Dynamo, Tables};
 
 use crate::failure::{Failure, Result, on_aws};
 
@@ -67,17 +64,8 @@ impl Stack {
     }
 
     /// The audit log.
-    pub(crate) fn audit_log(&self) -> Result<impl AuditLog + use<>> {
-        eprintln!("note: this stack has no audit log: nothing is recorded of this");
-        Ok(Unrecorded)
-    }
-}
-
-/// In place of an audit log.
-struct Unrecorded;
-
-impl AuditLog for Unrecorded {
-    async fn append(&self, _: &[Entry]) -> PortResult<()> {
-        Ok(())
+    pub(crate) fn audit_log(&self) -> Result<Dynamo> {
+        let tables = Tables { audit: self.output("AuditTable")?.to_owned(), ..Tables::default() };
+        Ok(Dynamo::new(&self.config, tables))
     }
 }

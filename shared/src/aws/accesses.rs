@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::{
 use super::{
     dynamo::{Dynamo, Item, after, from_item, limit, next, s, start, to_item},
     failure::{failed, unreadable},
-    keys::{AT, BY_TIME, CHILD, ID, ORGANISATION_CODE, PERSON},
+    keys::{AT, BY_TIME, CHILD, DUE, ID, LEDGER, ORGANISATION_CODE, PERSON},
     outbox,
 };
 use crate::{
@@ -31,7 +31,12 @@ const ABSENT: &str = "attribute_not_exists(child)";
 impl AccessLog for Dynamo {
     async fn record(&self, access: &Access) -> PortResult<Option<Access>> {
         const STEP: &str = "accesses.put";
-        let keys = [(ORGANISATION_CODE, s(&access.organisation.code)), (PERSON, s(access.requester.id()))];
+        let keys = [
+            (ORGANISATION_CODE, s(&access.organisation.code)),
+            (PERSON, s(access.requester.id())),
+            // R49: the one write also says that the audit log lacks this access.
+            (LEDGER, s(DUE)),
+        ];
         let item = to_item(access, keys, STEP)?;
         let refused = if access.owed.is_empty() {
             self.put_access(item, STEP).await?

@@ -16,6 +16,8 @@ use aws_smithy_runtime_api::client::{
 
 #[cfg(feature = "dynamodb")]
 use aws_sdk_dynamodb::config as aws_sdk_config;
+#[cfg(all(feature = "archive", not(feature = "dynamodb"), not(feature = "sqs")))]
+use aws_sdk_kms::config as aws_sdk_config;
 #[cfg(all(feature = "sqs", not(feature = "dynamodb")))]
 use aws_sdk_sqs::config as aws_sdk_config;
 

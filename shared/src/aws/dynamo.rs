@@ -30,6 +30,8 @@ pub struct Tables {
     pub directory: String,
     /// `LIMITS_TABLE`
     pub limits: String,
+    /// `AUDIT_TABLE`
+    pub audit: String,
 }
 
 /// The register in DynamoDB.

@@ -6,6 +6,8 @@ use crate::ports::PortError;
 
 #[cfg(feature = "dynamodb")]
 use aws_sdk_dynamodb::error as aws_sdk_error;
+#[cfg(all(feature = "archive", not(feature = "dynamodb"), not(feature = "sqs")))]
+use aws_sdk_kms::error as aws_sdk_error;
 #[cfg(all(feature = "sqs", not(feature = "dynamodb")))]
 use aws_sdk_sqs::error as aws_sdk_error;
 

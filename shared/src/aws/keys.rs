@@ -28,6 +28,14 @@ pub const MARK: &str = "mark";
 pub const OWED: &str = "owed";
 /// outbox: `at#child#id` of the access.
 pub const AT_CHILD_ID: &str = "at_child_id";
+/// accesses: sparse index of what is not in the audit log yet.
+pub const UNAUDITED: &str = "unaudited";
+/// accesses: the attribute that puts an item into [`UNAUDITED`]; its value is [`DUE`].
+pub const LEDGER: &str = "ledger";
+/// audit: chain, or what else an item is.
+pub const SHARD: &str = "shard";
+/// audit: place in the chain, 1 and on; 0 for its head.
+pub const NUMBER: &str = "number";
 /// uploads: sequence, or number of a part of an answer.
 pub const SEQUENCE: &str = "sequence";
 /// mailbox: `state#at`.
@@ -38,7 +46,7 @@ pub const BY_STATE: &str = "by-state";
 pub const PUSH: &str = "push";
 /// mailbox: name of the index by [`PUSH`] and [`PUSH_AT`].
 pub const PUSHES: &str = "pushes";
-/// mailbox: value of [`PUSH`].
+/// mailbox: value of [`PUSH`]; accesses: of [`LEDGER`].
 pub const DUE: &str = "due";
 /// mailbox: since when it is due.
 pub const PUSH_AT: &str = "push_at";

@@ -4,6 +4,10 @@
 mod access_search;
 #[cfg(feature = "dynamodb")]
 mod accesses;
+#[cfg(feature = "archive")]
+mod archive;
+#[cfg(feature = "dynamodb")]
+mod audit;
 pub mod config;
 #[cfg(feature = "dynamodb")]
 mod directory;
@@ -27,8 +31,12 @@ mod pushes;
 #[cfg(feature = "sqs")]
 mod queue;
 #[cfg(feature = "dynamodb")]
+mod unaudited;
+#[cfg(feature = "dynamodb")]
 mod uploads;
 
+#[cfg(feature = "archive")]
+pub use archive::{HeadBucket, HeadKey};
 #[cfg(feature = "dynamodb")]
 pub use dynamo::{Dynamo, Tables};
 #[cfg(feature = "dynamodb")]

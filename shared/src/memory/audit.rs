@@ -1,19 +1,24 @@
 //! The audit log in memory.
 
-use std::{collections::HashSet, sync::Mutex};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Mutex,
+};
 
 use uuid::Uuid;
 
-use super::{Order::Ascending, Register, lock, page};
+use super::{Register, lock};
 use crate::{
-    domain::audit::{Chained, Entry, Head, Shard},
-    ports::{AuditLog, AuditReader, Page, PageRequest, PortResult},
+    domain::audit::{Chained, Entry, Head, Shard, statement::Signed},
+    ports::{AuditLog, AuditReader, HeadArchive, HeadSigner, PortResult, Statements},
 };
 
 #[derive(Debug, Default)]
 struct Chains {
     entries: Vec<Chained>,
     ids: HashSet<Uuid>,
+    /// By sequence; and whether it is in the archive.
+    statements: BTreeMap<u64, (Signed, bool)>,
 }
 
 impl Chains {
@@ -48,10 +53,10 @@ impl AuditLog for Ledger {
 }
 
 impl AuditReader for Ledger {
-    async fn entries(&self, shard: Shard, request: &PageRequest) -> PortResult<Page<Chained>> {
+    async fn entries(&self, shard: Shard, behind: u64, limit: usize) -> PortResult<Vec<Chained>> {
         let chains = lock(&self.0);
-        let own = chains.entries.iter().filter(|held| held.shard == shard);
-        page(own.map(|held| (format!("{:020}", held.number), held.clone())), Ascending, request)
+        let own = chains.entries.iter().filter(|held| held.shard == shard && held.number > behind);
+        Ok(own.take(limit).cloned().collect())
     }
 
     async fn heads(&self) -> PortResult<Vec<Head>> {
@@ -74,11 +79,72 @@ impl AuditLog for Register {
 }
 
 impl AuditReader for Register {
-    async fn entries(&self, shard: Shard, request: &PageRequest) -> PortResult<Page<Chained>> {
-        self.1.entries(shard, request).await
+    async fn entries(&self, shard: Shard, behind: u64, limit: usize) -> PortResult<Vec<Chained>> {
+        self.1.entries(shard, behind, limit).await
     }
 
     async fn heads(&self) -> PortResult<Vec<Head>> {
         self.1.heads().await
+    }
+}
+
+impl Statements for Ledger {
+    async fn latest_statement(&self) -> PortResult<Option<(Signed, bool)>> {
+        Ok(lock(&self.0).statements.last_key_value().map(|(_, held)| held.clone()))
+    }
+
+    async fn add_statement(&self, statement: &Signed) -> PortResult<bool> {
+        let mut chains = lock(&self.0);
+        let next = chains.statements.last_key_value().map_or(1, |(last, _)| last + 1);
+        let added = statement.statement.sequence == next;
+        if added {
+            chains.statements.insert(next, (statement.clone(), false));
+        }
+        Ok(added)
+    }
+
+    async fn statement_archived(&self, sequence: u64) -> PortResult<()> {
+        if let Some((_, archived)) = lock(&self.0).statements.get_mut(&sequence) {
+            *archived = true;
+        }
+        Ok(())
+    }
+}
+
+impl Statements for Register {
+    async fn latest_statement(&self) -> PortResult<Option<(Signed, bool)>> {
+        self.1.latest_statement().await
+    }
+
+    async fn add_statement(&self, statement: &Signed) -> PortResult<bool> {
+        self.1.add_statement(statement).await
+    }
+
+    async fn statement_archived(&self, sequence: u64) -> PortResult<()> {
+        self.1.statement_archived(sequence).await
+    }
+}
+
+/// An archive of statements in memory, and a signer whose signatures are the bytes themselves.
+#[derive(Debug, Default)]
+pub struct Archive(Mutex<BTreeMap<String, Vec<Vec<u8>>>>);
+
+impl Archive {
+    /// Every file, each with all that was kept under its name.
+    pub fn files(&self) -> BTreeMap<String, Vec<Vec<u8>>> {
+        lock(&self.0).clone()
+    }
+}
+
+impl HeadArchive for Archive {
+    async fn keep(&self, name: &str, file: &[u8]) -> PortResult<()> {
+        lock(&self.0).entry(name.to_owned()).or_default().push(file.to_vec());
+        Ok(())
+    }
+}
+
+impl HeadSigner for Archive {
+    async fn sign(&self, bytes: &[u8]) -> PortResult<(String, Vec<u8>)> {
+        Ok(("key".into(), bytes.to_vec()))
     }
 }

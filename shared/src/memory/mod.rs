@@ -6,7 +6,7 @@ mod queue;
 mod register;
 mod tallies;
 
-pub use audit::Ledger;
+pub use audit::{Archive, Ledger};
 pub use queue::{Queue, Sent};
 pub use register::Register;
 pub use tallies::Tallies;

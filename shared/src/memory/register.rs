@@ -1,7 +1,7 @@
 //! All tables in memory.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Mutex,
 };
 
@@ -30,7 +30,7 @@ use crate::{
     ports::{
         AccessHistory, AccessLog, AccessSearch, ContactLog, ContactStanding, Directory, Guard, Mailbox, MailboxReader,
         Outbox, Page, PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortError, PortResult,
-        SettingDirectory, Standing, UploadLog, UploadReader,
+        SettingDirectory, Standing, Unaudited, UploadLog, UploadReader,
     },
 };
 
@@ -41,6 +41,8 @@ type Upload = (UploadSummary, Option<Vec<u8>>);
 pub(super) struct Tables {
     plans: BTreeMap<(String, String), (ChildKey, Plan)>,
     accesses: BTreeMap<(String, Uuid), (Access, bool)>,
+    /// Keys of the accesses that are not in the audit log yet.
+    unaudited: BTreeSet<(String, Uuid)>,
     uploads: BTreeMap<(String, u64), Upload>,
     contacts: HashMap<String, ContactStanding>,
     pub(super) mailbox: BTreeMap<(String, Uuid), Delivered>,
@@ -205,6 +207,7 @@ impl AccessLog for Register {
         if let Some((earlier, _)) = tables.accesses.get(&key) {
             return Ok(Some(earlier.clone()));
         }
+        tables.unaudited.insert(key.clone());
         tables.accesses.insert(key, (access.clone(), !access.owed.is_empty()));
         Ok(None)
     }
@@ -245,6 +248,25 @@ impl Outbox for Register {
             if let Some((_, owed)) = tables.accesses.get_mut(&(access.child.as_str().to_owned(), access.id)) {
                 *owed = false;
             }
+        }
+        Ok(())
+    }
+}
+
+impl Unaudited for Register {
+    async fn unaudited_before(&self, moment: Timestamp, request: &PageRequest) -> PortResult<Page<PortResult<Access>>> {
+        let tables = lock(&self.0);
+        let due = tables.unaudited.iter().filter_map(|key| tables.accesses.get(key)).map(|(access, _)| access);
+        let position = |a: &Access| format!("{}|{}|{}", sortable(a.at), a.child.as_str(), a.id);
+        let sorted: BTreeMap<_, _> =
+            due.filter(|access| access.at < moment).map(|a| (position(a), Ok(a.clone()))).collect();
+        page(sorted.into_iter(), Ascending, request)
+    }
+
+    async fn audited(&self, accesses: &[(ChildKey, Uuid)]) -> PortResult<()> {
+        let mut tables = lock(&self.0);
+        for (child, id) in accesses {
+            tables.unaudited.remove(&(child.as_str().to_owned(), *id));
         }
         Ok(())
     }

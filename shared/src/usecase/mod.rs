@@ -1,6 +1,7 @@
 //! What the system does: one file a use case, over ports. The order of steps is here and nowhere else.
 
 pub mod deliver;
+pub mod ledger;
 pub mod look_up;
 pub mod relay;
 pub mod search_audit;

@@ -6,6 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     domain::{
+        audit::{Actor, Entry, entry_id, kind},
         authority::{Authority, AuthorityCode, Status},
         contact::date_in_england,
         nhs_number::{ChildKey, ChildKeySecret},
@@ -14,8 +15,8 @@ use crate::{
         upload::{Acknowledgement, Rejected, Resolution, RowProblem, UploadFile, UploadSummary, resolve},
     },
     ports::{
-        Clock, ContactLog, ContactStanding, Directory, Guard, PageRequest, PlanRegister, PlanWrite, PlanWriter,
-        PortError, PortResult, Standing, UploadLog,
+        AuditLog, Clock, ContactLog, ContactStanding, Directory, Guard, PageRequest, PlanRegister, PlanWrite,
+        PlanWriter, PortError, PortResult, Standing, UploadLog,
     },
 };
 
@@ -52,7 +53,7 @@ pub struct Answer {
 ///
 /// # Errors
 /// See [`UploadError`].
-pub async fn upload_plans<S: PlanWriter + PlanRegister + UploadLog + ContactLog + Directory>(
+pub async fn upload_plans<S: PlanWriter + PlanRegister + UploadLog + ContactLog + Directory + AuditLog>(
     store: &S,
     secret: &ChildKeySecret,
     clock: &impl Clock,
@@ -69,16 +70,31 @@ pub async fn upload_plans<S: PlanWriter + PlanRegister + UploadLog + ContactLog 
         }
         Standing::Unfinished { .. } | Standing::Completed { .. } => return Err(UploadError::SequenceReused),
     }
-    let UploadFile { envelope, records, .. } = file;
+    let UploadFile { envelope, records, digest, .. } = file;
     let (total, sequence) = (records.len(), envelope.sequence);
     let contact = store.advance_contact(code, &envelope.contact, sequence).await?;
     let loader = Loader { store, secret, clock, authority: &authority, contact, sequence };
     let rejected = loader.load(records).await?;
     loader.spread_contact().await?;
     let acknowledgement = Acknowledgement::of(code.clone(), sequence, clock.now(), total, rejected);
+    // Before the answer is kept: an upload that breaks off here is audited when it is carried on.
+    store.append(&[entry(&authority, &acknowledgement, &digest)]).await?;
     let answer = serde_json::to_vec(&acknowledgement).map_err(|_| unencodable())?;
     let bytes = store.complete(code, &acknowledgement, &answer).await?;
     Ok(Answer { bytes, acknowledgement: Some(acknowledgement) })
+}
+
+/// R45: the entry of an upload, known by authority, sequence and content.
+fn entry(authority: &Authority, acknowledgement: &Acknowledgement, digest: &str) -> Entry {
+    let code = authority.code.as_str();
+    let sequence = acknowledgement.sequence.to_string();
+    let id = entry_id(kind::UPLOAD, &[code, &sequence, digest]);
+    Entry::new(id, acknowledgement.processed, kind::UPLOAD, Actor::authority(&authority.code, &authority.name), code)
+        .with("sequence", sequence)
+        .with("digest", digest)
+        .with("records", acknowledgement.records)
+        .with("loaded", acknowledgement.loaded)
+        .with("rejected", acknowledgement.rejected.len())
 }
 
 fn unencodable() -> PortError {

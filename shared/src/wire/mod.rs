@@ -1,5 +1,6 @@
 //! The shape of messages: formats to domain and back. No I/O.
 
+pub mod audit;
 pub mod audit_search;
 pub mod csv_export;
 pub mod fhir;

@@ -3,6 +3,7 @@
 //! Each has authorities and children of its own, so that all run at once on one stack. `make test` starts that and runs them;
 //! afterwards `leak` searches what was written meanwhile.
 
+mod audit;
 mod dead_letters;
 mod look_up;
 mod notification;

@@ -17,7 +17,7 @@ enum Kind {
 }
 
 /// Namespace, metric, kind, and for our own the function that emits it. AWS's: from the "CloudWatch metrics" page of each service.
-const METRICS: [(&str, &str, Kind, &str); 18] = [
+const METRICS: [(&str, &str, Kind, &str); 20] = [
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", Kind::Gauge, ""),
@@ -33,13 +33,15 @@ const METRICS: [(&str, &str, Kind, &str); 18] = [
     ("AWS/ApiGateway", "Latency", Kind::Spread, ""),
     ("AWS/ApiGateway", "IntegrationLatency", Kind::Spread, ""),
     ("CPIS", "OutboxOldestSeconds", Kind::Gauge, "asn-relay"),
+    ("CPIS", "UnauditedOldestSeconds", Kind::Gauge, "audit-ledger"),
+    ("CPIS", "StatementAgeSeconds", Kind::Gauge, "audit-ledger"),
     ("CPIS", "DeliverySetAside", Kind::Count, "asn-delivery"),
     ("CPIS", "JwksUnreachable", Kind::Count, "authorizer"),
     ("CPIS", "BudgetsUnread", Kind::Count, "flag-lookup"),
 ];
 
 /// Metrics that are there every minute whatever happens, so that silence is itself a fault.
-const STEADY: [&str; 1] = ["OutboxOldestSeconds"];
+const STEADY: [&str; 3] = ["OutboxOldestSeconds", "UnauditedOldestSeconds", "StatementAgeSeconds"];
 
 /// A metric with its dimensions as names and what they refer to.
 struct Metric {
@@ -154,7 +156,9 @@ fn reach(template: &Template, metric: &Metric) -> i64 {
             ages.iter().filter_map(|(_, event)| event["MaximumRecordAgeInSeconds"].as_i64()).max().unwrap_or_default()
                 * 1000
         }
-        "OutboxOldestSeconds" => 3600,
+        "OutboxOldestSeconds" | "UnauditedOldestSeconds" => 3600,
+        // Stated every hour: the third that is missed.
+        "StatementAgeSeconds" => 3 * 3600,
         _ => 10,
     }
 }
@@ -194,11 +198,18 @@ pub(crate) fn coverage(template: &Template, findings: &mut Findings) {
     let failing = template.functions().into_iter().filter(|f| f.id != "AuthorizerFunction");
     wanted.extend(failing.map(|f| ("Errors", f.id.to_owned())));
     wanted.extend(
-        [("IteratorAge", "AsnRelayFunction"), ("Duration", "FlagLookupFunction")].map(|(m, f)| (m, f.to_owned())),
+        [
+            ("IteratorAge", "AsnRelayFunction"),
+            ("IteratorAge", "AuditLedgerFunction"),
+            ("Duration", "FlagLookupFunction"),
+        ]
+        .map(|(m, f)| (m, f.to_owned())),
     );
     wanted.extend(
         [
             ("OutboxOldestSeconds", "asn-relay"),
+            ("UnauditedOldestSeconds", "audit-ledger"),
+            ("StatementAgeSeconds", "audit-ledger"),
             ("DeliverySetAside", "asn-delivery"),
             ("JwksUnreachable", "authorizer"),
             ("BudgetsUnread", "flag-lookup"),

@@ -7,12 +7,18 @@ use serde_json::{Value, json};
 use crate::model::{Findings, Template, attribute_of, brief, items, members, number, retained, text};
 
 /// Table, key, indexes. An attribute is a string unless it says `:N`.
-const TABLES: [(&str, &str, &[&str]); 7] = [
+const TABLES: [(&str, &str, &[&str]); 8] = [
     (
         "AccessesTable",
         "child id",
-        &["local by-time: child at", "by-organisation: organisationCode at", "by-person: person at"],
+        &[
+            "local by-time: child at",
+            "by-organisation: organisationCode at",
+            "by-person: person at",
+            "unaudited: ledger at",
+        ],
     ),
+    ("AuditTable", "shard number:N", &[]),
     ("DirectoryTable", "kind code", &[]),
     ("LimitsTable", "subject span", &[]),
     (
@@ -29,7 +35,7 @@ const TABLES: [(&str, &str, &[&str]); 7] = [
 type Variables = &'static [(&'static str, &'static str)];
 
 /// Function, time limit in seconds, environment.
-const FUNCTIONS: [(&str, i64, Variables); 8] = [
+const FUNCTIONS: [(&str, i64, Variables); 9] = [
     (
         "asn-delivery",
         20,
@@ -43,6 +49,16 @@ const FUNCTIONS: [(&str, i64, Variables); 8] = [
     ),
     ("asn-mailbox", 10, &[("MAILBOX_TABLE", "MailboxTable")]),
     ("asn-relay", 30, &[("ASN_QUEUE_URL", "AsnQueue"), ("OUTBOX_TABLE", "OutboxTable")]),
+    (
+        "audit-ledger",
+        30,
+        &[
+            ("ACCESSES_TABLE", "AccessesTable"),
+            ("AUDIT_BUCKET", "AuditBucket"),
+            ("AUDIT_KEY", "AuditKey.Arn"),
+            ("AUDIT_TABLE", "AuditTable"),
+        ],
+    ),
     (
         "authorizer",
         5,
@@ -69,6 +85,7 @@ const FUNCTIONS: [(&str, i64, Variables); 8] = [
         "plan-upload",
         29,
         &[
+            ("AUDIT_TABLE", "AuditTable"),
             ("CHILD_KEY_SECRET", "{{resolve:secretsmanager:${ChildKeySecret}}}"),
             ("DIRECTORY_TABLE", "DirectoryTable"),
             ("PLANS_TABLE", "PlansTable"),
@@ -78,7 +95,7 @@ const FUNCTIONS: [(&str, i64, Variables); 8] = [
     ("service-status", 5, &[("DIRECTORY_TABLE", "DirectoryTable")]),
 ];
 
-const OUTPUTS: [&str; 9] = [
+const OUTPUTS: [&str; 12] = [
     "ApiUrl",
     "PlansTable",
     "AccessesTable",
@@ -86,6 +103,9 @@ const OUTPUTS: [&str; 9] = [
     "MailboxTable",
     "DirectoryTable",
     "LimitsTable",
+    "AuditTable",
+    "AuditBucket",
+    "AuditKey",
     "AsnQueueUrl",
     "AsnDlqUrl",
 ];
@@ -148,7 +168,7 @@ fn shape(id: &str, table: &Value) -> (String, String, Vec<String>) {
 
 /// The key rotates and the secret does not; both are retained.
 pub(crate) fn keys(template: &Template, findings: &mut Findings) {
-    for id in ["DataKey", "ChildKeySecret"] {
+    for id in ["DataKey", "ChildKeySecret", "AuditKey", "AuditBucket"] {
         retained(template, id, findings);
     }
     findings.expect(template.property("DataKey", "EnableKeyRotation") == true, "DataKey does not rotate");
@@ -166,27 +186,37 @@ pub(crate) fn keys(template: &Template, findings: &mut Findings) {
     findings.expect(rotation.is_empty(), "rotating ChildKeySecret orphans every record");
 }
 
-/// What is put into the outbox reaches asn-relay; what it cannot relay is set down and swept up.
+/// Who reads which stream, and where the records go that it cannot handle.
+const READERS: [(&str, &str, &str); 2] =
+    [("asn-relay", "OutboxTable", "RelayDeadLetterQueue"), ("audit-ledger", "AccessesTable", "LedgerDeadLetterQueue")];
+
+/// Function, rate, what it is told.
+const SCHEDULES: [(&str, &str, &str); 3] = [
+    ("asn-relay", "rate(1 minute)", ""),
+    ("audit-ledger", "rate(1 hour)", r#"{"task":"state-heads"}"#),
+    ("audit-ledger", "rate(1 minute)", r#"{"task":"sweep"}"#),
+];
+
+/// What is put into the outbox reaches asn-relay, and every access audit-ledger; what they cannot handle is set down and
+/// swept up.
 pub(crate) fn stream(template: &Template, findings: &mut Findings) {
-    findings.same(
-        "stream of the outbox",
-        text(template.property("OutboxTable", "StreamSpecification/StreamViewType")),
-        "NEW_IMAGE",
-    );
-    let sources = template.events("DynamoDB");
-    findings.expect(
-        sources.len() == 1 && sources[0].0 == "asn-relay",
-        "the stream is not read by asn-relay, and by it alone",
-    );
-    for (_, source) in sources {
-        findings.same("stream", brief(&source["Stream"]), "OutboxTable.StreamArn".to_owned());
+    let mut sources = template.events("DynamoDB");
+    sources.sort_by_key(|(function, _)| *function);
+    let readers: Vec<_> = sources.iter().map(|(function, _)| *function).collect();
+    findings.same("readers of streams", readers, READERS.map(|(function, ..)| function).to_vec());
+    for ((_, source), (_, table, aside)) in sources.into_iter().zip(READERS) {
+        findings.same(
+            &format!("stream of {table}"),
+            text(template.property(table, "StreamSpecification/StreamViewType")),
+            "NEW_IMAGE",
+        );
+        findings.same("stream", brief(&source["Stream"]), format!("{table}.StreamArn"));
         findings.same("stream starts at", text(&source["StartingPosition"]), "TRIM_HORIZON");
         let patterns: Vec<Value> = items(&source["FilterCriteria"]["Filters"])
             .iter()
             .map(|f| text(&f["Pattern"]).parse().unwrap_or_default())
             .collect();
-        let owed = json!({"eventName": ["INSERT"]});
-        findings.same("stream filter", patterns, vec![owed]);
+        findings.same("stream filter", patterns, vec![json!({"eventName": ["INSERT"]})]);
         findings.expect(
             source["FunctionResponseTypes"] == json!(["ReportBatchItemFailures"]),
             "one bad record fails its whole batch",
@@ -200,15 +230,46 @@ pub(crate) fn stream(template: &Template, findings: &mut Findings) {
             (60..=3600).contains(&source["MaximumRecordAgeInSeconds"].as_i64().unwrap_or(-1)),
             "an old record blocks its shard",
         );
-        let aside = attribute_of(&source["DestinationConfig"]["OnFailure"]["Destination"], "Arn");
-        findings.expect(aside == Some("RelayDeadLetterQueue"), "a failed record leaves no trace");
+        let found = attribute_of(&source["DestinationConfig"]["OnFailure"]["Destination"], "Arn");
+        findings.expect(found == Some(aside), "a failed record leaves no trace");
     }
-    let sweeps: Vec<_> = template
-        .events("Schedule")
-        .into_iter()
-        .map(|(f, e)| (f, text(&e["Schedule"]), e["Enabled"] == false))
-        .collect();
-    findings.same("sweep", sweeps, vec![("asn-relay", "rate(1 minute)", false)]);
+    let schedules: Vec<_> = template.events("Schedule");
+    findings.expect(schedules.iter().all(|(_, e)| e["Enabled"] != false), "a schedule is switched off");
+    let mut found: Vec<_> = schedules.iter().map(|(f, e)| (*f, text(&e["Schedule"]), text(&e["Input"]))).collect();
+    found.sort_unstable();
+    findings.same("schedules", found, SCHEDULES.to_vec());
+}
+
+/// R47: the key signs and does nothing else; what is in the bucket is locked, versioned, private, and reached over TLS.
+pub(crate) fn seal(template: &Template, findings: &mut Findings) {
+    let key = |pointer| text(template.property("AuditKey", pointer));
+    findings.same("audit key", (key("KeySpec"), key("KeyUsage")), ("ECC_NIST_P256", "SIGN_VERIFY"));
+    let bucket = |pointer| template.property("AuditBucket", pointer);
+    findings.expect(*bucket("ObjectLockEnabled") == true, "the audit bucket cannot lock");
+    let rule = bucket("ObjectLockConfiguration/Rule/DefaultRetention");
+    findings.same(
+        "lock",
+        (text(&rule["Mode"]), brief(&rule["Years"])),
+        ("COMPLIANCE", "AuditRetentionYears".to_owned()),
+    );
+    findings.same("lock is", text(bucket("ObjectLockConfiguration/ObjectLockEnabled")), "Enabled");
+    findings.same("versions", text(bucket("VersioningConfiguration/Status")), "Enabled");
+    findings.expect(
+        !bucket("BucketEncryption/ServerSideEncryptionConfiguration/0").is_null(),
+        "the audit bucket is not encrypted",
+    );
+    let block = bucket("PublicAccessBlockConfiguration");
+    let blocked = ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"];
+    findings.expect(blocked.iter().all(|name| block[*name] == true), "the audit bucket may become public");
+    for (id, _) in template.of_type("AWS::S3::Bucket") {
+        let secure = template.of_type("AWS::S3::BucketPolicy").into_iter().any(|(_, policy)| {
+            brief(&policy["Properties"]["Bucket"]) == id
+                && items(&policy["Properties"]["PolicyDocument"]["Statement"])
+                    .iter()
+                    .any(|s| s["Effect"] == "Deny" && s["Condition"] == json!({"Bool": {"aws:SecureTransport": false}}))
+        });
+        findings.expect(secure, format!("{id} can be reached without TLS"));
+    }
 }
 
 /// Functions are packaged, limited, traced and given just what their code asks for.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::model::{Findings, Template, attribute_of, brief, granted, items, members, pairs, text};
 
 /// What each function may do, beside writing its own log and its traces.
-const ALLOWED: [(&str, &[(&str, &str)]); 8] = [
+const ALLOWED: [(&str, &[(&str, &str)]); 9] = [
     (
         "plan-upload",
         &[
@@ -15,6 +15,7 @@ const ALLOWED: [(&str, &[(&str, &str)]); 8] = [
             ("${PlansTable.Arn}/index/by-authority", "dynamodb:Query"),
             ("UploadsTable.Arn", "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem"),
             ("DirectoryTable.Arn", "dynamodb:GetItem"),
+            ("AuditTable.Arn", "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem"),
             ("DataKey.Arn", "kms:Decrypt"),
         ],
     ),
@@ -69,12 +70,28 @@ const ALLOWED: [(&str, &[(&str, &str)]); 8] = [
             ("DataKey.Arn", "kms:Decrypt"),
         ],
     ),
+    (
+        "audit-ledger",
+        &[
+            ("AccessesTable.Arn", "dynamodb:PartiQLUpdate"),
+            ("${AccessesTable.Arn}/index/unaudited", "dynamodb:Query"),
+            (
+                "AccessesTable.StreamArn",
+                "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator dynamodb:ListStreams",
+            ),
+            ("AuditTable.Arn", "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem"),
+            ("AuditKey.Arn", "kms:Sign"),
+            ("${AuditBucket.Arn}/heads/*", "s3:PutObject"),
+            ("LedgerDeadLetterQueue.Arn", "sqs:SendMessage"),
+            ("DataKey.Arn", "kms:Decrypt kms:GenerateDataKey"),
+        ],
+    ),
     ("authorizer", &[("DirectoryTable.Arn", "dynamodb:GetItem dynamodb:Query"), ("DataKey.Arn", "kms:Decrypt")]),
     ("service-status", &[("DirectoryTable.Arn", "dynamodb:GetItem"), ("DataKey.Arn", "kms:Decrypt")]),
 ];
 
 /// Wildcards that AWS demands: where, action, resource, why.
-const WILDCARDS: [(&str, &str, &str, &str); 10] = [
+const WILDCARDS: [(&str, &str, &str, &str); 12] = [
     ("Role", "xray:PutTraceSegments", "*", "X-Ray has no resources to name"),
     ("Role", "xray:PutTelemetryRecords", "*", "X-Ray has no resources to name"),
     (
@@ -83,6 +100,8 @@ const WILDCARDS: [(&str, &str, &str, &str); 10] = [
         "*",
         "a key policy without its account makes a key that nobody can manage; in it, * is the key",
     ),
+    ("AuditKey", "kms:*", "*", "as for DataKey"),
+    ("AuditLedgerRole", "s3:PutObject", "${AuditBucket.Arn}/heads/*", "an object's name is made as it is put"),
     ("DataKey", "kms:Encrypt", "*", "in a key policy, * is the key"),
     ("DataKey", "kms:Decrypt", "*", "in a key policy, * is the key"),
     ("DataKey", "kms:ReEncryptFrom", "*", "in a key policy, * is the key"),

@@ -114,6 +114,9 @@ async fn look_ups(seen: &mut Seen) {
 async fn notifications(seen: &mut Seen) {
     let owed = seen.world.dynamo.scan("outbox");
     let records = seen.world.owed_records();
+    let [sweep, state_heads] = ["sweep", "state-heads"].map(|task| json!({"task": task}));
+    let accesses = events::stream_event(&seen.world.access_records());
+    seen.feed("audit-ledger", &[accesses, sweep, state_heads]).await;
     seen.feed("asn-relay", &[events::stream_event(&records)]).await;
     owed.iter().for_each(|entry| seen.world.dynamo.put("outbox", entry));
     seen.world.owe_since("2026-01-01T12:00:00.000Z");

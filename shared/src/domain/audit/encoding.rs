@@ -26,7 +26,7 @@ const VERSION: &[u8] = b"cpis-audit/1";
 
 /// R46: the hash of an entry in its place.
 pub(super) fn hash(shard: Shard, number: u64, entry: &Entry, previous: &Hash) -> Hash {
-    let mut bytes = Fields(Vec::with_capacity(512));
+    let mut bytes = Fields::default();
     bytes.field(VERSION);
     bytes.field(&[shard.0]);
     bytes.field(&number.to_be_bytes());
@@ -44,16 +44,27 @@ pub(super) fn hash(shard: Shard, number: u64, entry: &Entry, previous: &Hash) ->
         bytes.field(name.as_bytes());
         bytes.field(value.as_bytes());
     }
-    Hash(Sha256::digest(&bytes.0).into())
+    Hash(Sha256::digest(bytes.into_bytes()).into())
 }
 
-struct Fields(Vec<u8>);
+/// Fields, each with its length before it.
+pub(super) struct Fields(Vec<u8>);
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self(Vec::with_capacity(1024))
+    }
+}
 
 impl Fields {
-    fn field(&mut self, value: &[u8]) {
+    pub(super) fn field(&mut self, value: &[u8]) {
         // No field comes near 4 GiB: an item of DynamoDB holds 400 KB.
         let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
         self.0.extend_from_slice(&length.to_be_bytes());
         self.0.extend_from_slice(value);
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
     }
 }

@@ -2,8 +2,10 @@
 
 mod encoding;
 mod hash;
+pub mod statement;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -124,6 +126,16 @@ impl Actor {
     }
 }
 
+/// Name space of the ids of entries (UUID version 5, RFC 9562 section 5.5).
+const ENTRY_IDS: Uuid = Uuid::from_u128(0x1b9c_6f7e_3a52_4d0f_8e41_90b7_c2d6_5a33);
+
+/// The id of an entry that is known by these parts of what was done: the same each time.
+#[must_use]
+pub fn entry_id(kind: &str, parts: &[&str]) -> Uuid {
+    let name: String = std::iter::once(&kind).chain(parts).map(|part| format!("{}:{part}", part.len())).collect();
+    Uuid::new_v5(&ENTRY_IDS, name.as_bytes())
+}
+
 /// Something that was done (R45). Written once for its id, and never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -180,16 +192,16 @@ impl Entry {
 impl From<&Access> for Entry {
     /// The entry of a look-up, the same each time (R45).
     fn from(access: &Access) -> Self {
-        let entry =
-            Self::new(access.id, access.at, kind::LOOK_UP, Actor::of(&access.requester), &access.organisation.code)
-                .about(&access.child)
-                .with("organisationName", &access.organisation.name)
-                .with("interaction", Interaction::name(access.interaction))
-                .with("unscheduled", access.unscheduled)
-                .with("disclosed", access.disclosed.join(","))
-                .with("notified", access.owed.iter().map(|o| o.authority.as_str()).collect::<Vec<_>>().join(","))
-                .with("traceId", access.trace_id)
-                .with("care", access.care.iter().map(|kind| kind.code()).collect::<Vec<_>>().join(","));
+        let kind = if access.refused.is_some() { kind::LOOK_UP_REFUSED } else { kind::LOOK_UP };
+        let entry = Self::new(access.id, access.at, kind, Actor::of(&access.requester), &access.organisation.code)
+            .about(&access.child)
+            .with("organisationName", &access.organisation.name)
+            .with("interaction", Interaction::name(access.interaction))
+            .with("unscheduled", access.unscheduled)
+            .with("disclosed", access.disclosed.join(","))
+            .with("notified", access.owed.iter().map(|o| o.authority.as_str()).collect::<Vec<_>>().join(","))
+            .with("traceId", access.trace_id)
+            .with("care", access.care.iter().map(|kind| kind.code()).collect::<Vec<_>>().join(","));
         // R43
         let more = [("region", &access.region), ("refused", &access.refused)];
         let entry = more

@@ -1,10 +1,11 @@
 //! The benchmark: every figure is a ratio to a baseline that is measured in the same run, turn and turn about.
 //!
-//! Usage: `bench PYTHON [cold|warm|sizes|upload|notifications|dead-letters]`, with a Python that has
+//! Usage: `bench PYTHON [cold|warm|sizes|upload|notifications|dead-letters|audit]`, with a Python that has
 //! `tests/bench/requirements.txt`. The functions are those that lie beside this binary. Ends with 1 where a figure misses its bound, and writes `target/bench.json`.
 
 #![allow(clippy::print_stdout, reason = "the table is what the program is for")]
 
+mod audit;
 mod cold;
 mod dead_letters;
 mod junction;
@@ -53,6 +54,9 @@ async fn main() -> ExitCode {
     }
     if due("dead-letters") {
         dead_letters::measure(&stage, &mut report).await;
+    }
+    if due("audit") {
+        audit::measure(&stage, &mut report);
     }
     report.finish()
 }
