@@ -63,15 +63,15 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) async fn handle(&self, cause: Cause) -> Result<DynamoDbEventResponse, Error> {
         match cause {
-            Cause::Stream { records } => Ok(self.from_stream(records).await),
-            Cause::Schedule { task: Task::Sweep } => self.from_sweep().await,
+            Cause::Stream { records } => Ok(self.on_stream(records).await),
+            Cause::Schedule { task: Task::Sweep } => self.on_sweep().await,
             Cause::Schedule { task: Task::StateHeads } => self.state_heads().await,
         }
     }
 
     /// A record that cannot be read hurts only itself, and is not lost: its access still has its mark, so the sweep finds
     /// it, and the metric says so until somebody has looked.
-    async fn from_stream(&self, records: Vec<EventRecord>) -> DynamoDbEventResponse {
+    async fn on_stream(&self, records: Vec<EventRecord>) -> DynamoDbEventResponse {
         let began = Instant::now();
         let (mut sequences, mut accesses) = (Vec::new(), Vec::new());
         for record in records {
@@ -103,7 +103,7 @@ impl Ledger {
         response
     }
 
-    async fn from_sweep(&self) -> Result<DynamoDbEventResponse, Error> {
+    async fn on_sweep(&self) -> Result<DynamoDbEventResponse, Error> {
         let clock = SystemClock;
         let event = Event::begin(SERVICE);
         let swept = match sweep(&self.store, &Unwatched, &self.store, &clock).await {
