@@ -141,6 +141,12 @@ impl AccessHistory for Waits<'_> {
     }
 }
 
+impl Stops for Waits<'_> {
+    async fn stops_of(&self, subjects: &[Subject]) -> PortResult<Vec<Stop>> {
+        self.call(Tallies::default().stops_of(subjects)).await
+    }
+}
+
 #[test]
 fn r21_r43_a_look_up_waits_twice_and_a_refusal_once() {
     let register = register();
@@ -148,18 +154,17 @@ fn r21_r43_a_look_up_waits_twice_and_a_refusal_once() {
     let counted = |store: Waits<'_>| (store.calls.into_inner(), store.waits.into_inner());
 
     let store = Waits::new(&register);
-    run(look_up::plans(&store, &Tallies::default(), &secret(), &clock(), &Asked::of(0).ask(), Interaction::CareTeam))
+    run(look_up::plans(&store, &store, &secret(), &clock(), &Asked::of(0).ask(), Interaction::CareTeam))
         .expect("an answer");
-    assert_eq!(counted(store), (2, 2), "read the plans, record the access");
+    assert_eq!(counted(store), (3, 2), "read the plans and whether the caller is stopped, then record the access");
 
     let store = Waits::new(&register);
-    run(look_up::history(&store, &Tallies::default(), &secret(), &clock(), &Asked::of(0).ask())).expect("an answer");
-    assert_eq!(counted(store), (3, 2), "plans and accesses are read together");
+    run(look_up::history(&store, &store, &secret(), &clock(), &Asked::of(0).ask())).expect("an answer");
+    assert_eq!(counted(store), (4, 2), "plans, accesses and stops are read together");
 
     let store = Waits::new(&register);
     let stranger = Asked { standing: HealthStanding::default(), ..Asked::of(0) };
-    let refused =
-        run(look_up::plans(&store, &Tallies::default(), &secret(), &clock(), &stranger.ask(), Interaction::CareTeam));
+    let refused = run(look_up::plans(&store, &store, &secret(), &clock(), &stranger.ask(), Interaction::CareTeam));
     assert!(matches!(refused, Err(LookUpError::Refused { .. })), "{refused:?}");
     assert_eq!(counted(store), (1, 1), "nothing is read for who may see nothing");
 }
