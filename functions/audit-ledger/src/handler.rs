@@ -8,19 +8,20 @@ use aws_lambda_events::{
 };
 use cpis::{
     aws::{Dynamo, HeadBucket, HeadKey, from_stream_image},
-    domain::access::Access,
     lambda::{
         config::SystemClock,
         telemetry::{Event, Level},
     },
-    ports::{AccessWatch, Clock, PortError, PortResult, Statements},
+    ports::{Clock, PortError, PortResult, Statements},
     usecase::ledger::{record, state_heads, sweep},
 };
 use jiff::Timestamp;
 use lambda_runtime::Error;
 use serde::Deserialize;
 
-const SERVICE: &str = "audit-ledger";
+use crate::watcher::Watcher;
+
+pub(crate) const SERVICE: &str = "audit-ledger";
 
 /// Why the function is called.
 #[derive(Deserialize)]
@@ -42,15 +43,6 @@ pub(crate) enum Task {
     Sweep,
     /// An hour has passed.
     StateHeads,
-}
-
-/// Nobody watches accesses yet.
-struct Unwatched;
-
-impl AccessWatch for Unwatched {
-    async fn watch(&self, _accesses: &[Access]) -> PortResult<()> {
-        Ok(())
-    }
 }
 
 /// What the function works with.
@@ -87,7 +79,7 @@ impl Ledger {
                 }
             }
         }
-        let (recorded, cleared) = record(&self.store, &accesses, &Unwatched, &self.store).await;
+        let (recorded, cleared) = record(&self.store, &accesses, &Watcher(&self.store), &self.store).await;
         let mut response = DynamoDbEventResponse::default();
         for (outcome, sequence) in recorded.iter().zip(sequences) {
             if outcome.is_err() {
@@ -106,7 +98,7 @@ impl Ledger {
     async fn on_sweep(&self) -> Result<DynamoDbEventResponse, Error> {
         let clock = SystemClock;
         let event = Event::begin(SERVICE);
-        let swept = match sweep(&self.store, &Unwatched, &self.store, &clock).await {
+        let swept = match sweep(&self.store, &Watcher(&self.store), &self.store, &clock).await {
             Ok(swept) => swept,
             Err(error) => {
                 with_error(event, &error).level(Level::Error).emit("ledger.sweep-failed");

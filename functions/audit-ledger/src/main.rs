@@ -1,6 +1,11 @@
-//! Writes accesses into the audit log, as the stream brings them and by a sweep every minute; signs the log's ends every hour.
+//! Writes accesses into the audit log, as the stream brings them and by a sweep every minute; counts
+//! them against budgets; signs the log's ends every hour.
+
+// Windows counted at once, each an SDK call, are a future too deep for the compiler's default.
+#![recursion_limit = "256"]
 
 mod handler;
+mod watcher;
 
 use cpis::{
     aws::{Dynamo, HeadBucket, HeadKey, Tables, config as aws},
@@ -14,6 +19,7 @@ async fn main() -> Result<(), Error> {
     let tables = Tables {
         accesses: config::required("ACCESSES_TABLE")?,
         audit: config::required("AUDIT_TABLE")?,
+        limits: config::required("LIMITS_TABLE")?,
         ..Tables::default()
     };
     let (key, bucket) = (config::required("AUDIT_KEY")?, config::required("AUDIT_BUCKET")?);

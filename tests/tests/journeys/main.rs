@@ -5,6 +5,7 @@
 
 mod audit;
 mod dead_letters;
+mod limits;
 mod look_up;
 mod notification;
 mod policy;

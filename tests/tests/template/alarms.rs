@@ -17,7 +17,7 @@ enum Kind {
 }
 
 /// Namespace, metric, kind, and for our own the function that emits it. AWS's: from the "CloudWatch metrics" page of each service.
-const METRICS: [(&str, &str, Kind, &str); 20] = [
+const METRICS: [(&str, &str, Kind, &str); 22] = [
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", Kind::Gauge, ""),
@@ -38,6 +38,8 @@ const METRICS: [(&str, &str, Kind, &str); 20] = [
     ("CPIS", "DeliverySetAside", Kind::Count, "asn-delivery"),
     ("CPIS", "JwksUnreachable", Kind::Count, "authorizer"),
     ("CPIS", "BudgetsUnread", Kind::Count, "flag-lookup"),
+    ("CPIS", "AuditFindings", Kind::Count, "audit-ledger"),
+    ("CPIS", "AccessesUncounted", Kind::Count, "audit-ledger"),
 ];
 
 /// Metrics that are there every minute whatever happens, so that silence is itself a fault.
@@ -213,6 +215,8 @@ pub(crate) fn coverage(template: &Template, findings: &mut Findings) {
             ("DeliverySetAside", "asn-delivery"),
             ("JwksUnreachable", "authorizer"),
             ("BudgetsUnread", "flag-lookup"),
+            ("AuditFindings", "audit-ledger"),
+            ("AccessesUncounted", "audit-ledger"),
             ("Throttles", ""),
         ]
         .map(|(m, s)| (m, s.to_owned())),

@@ -57,6 +57,7 @@ const FUNCTIONS: [(&str, i64, Variables); 9] = [
             ("AUDIT_BUCKET", "AuditBucket"),
             ("AUDIT_KEY", "AuditKey.Arn"),
             ("AUDIT_TABLE", "AuditTable"),
+            ("LIMITS_TABLE", "LimitsTable"),
         ],
     ),
     (

@@ -75,6 +75,8 @@ const ALLOWED: [(&str, &[(&str, &str)]); 9] = [
         &[
             ("AccessesTable.Arn", "dynamodb:PartiQLUpdate"),
             ("${AccessesTable.Arn}/index/unaudited", "dynamodb:Query"),
+            ("${AccessesTable.Arn}/index/by-time", "dynamodb:Query"),
+            ("LimitsTable.Arn", "dynamodb:GetItem dynamodb:UpdateItem"),
             (
                 "AccessesTable.StreamArn",
                 "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator dynamodb:ListStreams",

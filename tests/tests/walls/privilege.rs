@@ -116,7 +116,8 @@ async fn notifications(seen: &mut Seen) {
     let records = seen.world.owed_records();
     let [sweep, state_heads] = ["sweep", "state-heads"].map(|task| json!({"task": task}));
     let accesses = events::stream_event(&seen.world.access_records());
-    seen.feed("audit-ledger", &[accesses, sweep, state_heads]).await;
+    let nights = events::stream_event(&nights(&seen.world.access_records()[0]));
+    seen.feed("audit-ledger", &[accesses, nights, sweep, state_heads]).await;
     seen.feed("asn-relay", &[events::stream_event(&records)]).await;
     owed.iter().for_each(|entry| seen.world.dynamo.put("outbox", entry));
     seen.world.owe_since("2026-01-01T12:00:00.000Z");
@@ -141,6 +142,18 @@ async fn notifications(seen: &mut Seen) {
     }
     assert_eq!(seen.world.sqs.messages("asn-dlq").len(), 2, "the hopeless and the lost are set aside");
     seen.note("asn-delivery");
+}
+
+/// The same child in three nights: who does so is found, once it is known who else looked at the child.
+fn nights(record: &Value) -> Vec<Value> {
+    let night = |n: u32| {
+        let mut record = record.clone();
+        let image = &mut record["dynamodb"]["NewImage"];
+        image["at"]["S"] = format!("2026-11-0{n}T02:00:00.000Z").into();
+        image["id"]["S"] = format!("0d1f7c1e-51c4-4d38-9f0b-27f9d7a4d00{n}").into();
+        record
+    };
+    (1..=3).map(night).collect()
 }
 
 async fn mailbox(seen: &mut Seen) {
