@@ -21,9 +21,10 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import guard
 from narrator import Narrator
 from stack import ROOT, Problem, wait_for
-from system import NHS_NUMBER, Call, Council, System, expect, now, resources, sentences, setting
+from system import NHS_NUMBER, Call, Council, System, expect, now, resources, sentences, setting, shortened
 
 CHILDREN, BAD, SEED = 300, 12, 7
 AUTHORITIES, SETTINGS = 153, 1200
@@ -110,11 +111,6 @@ def show_acknowledgement(narrator: Narrator, acknowledgement: dict[str, Any], mi
         f"Each row says what was expected and how to mend it. Row {entry['row']}: found “{problem['found']}”, expected"
         f" {problem['expected']}: {problem['mend']}."
     )
-
-
-def shortened(text: str, length: int = 30) -> str:
-    """The beginning of a text."""
-    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def health_advisor(system: System, settings: list[dict[str, Any]]) -> str:
@@ -290,12 +286,12 @@ def dead_letters(system: System) -> int:
     return sum(int(value) for value in answer["Attributes"].values())
 
 
-def handover(system: System, child: str, advisor: str, nurse: str, council: Council) -> None:
+def handover(system: System, child: str, advisor: str, nurse: str, council: Council, officer: str) -> None:
     """Lines to paste."""
     narrator = system.narrator
     narrator.chapter("Now you")
     file = pathlib.Path(system.stack["logs"]).parent / "demo.env"
-    write_environment(file, system, {"NURSE": nurse, "ADVISOR": advisor, "COUNCIL": council.token})
+    write_environment(file, system, {"NURSE": nurse, "ADVISOR": advisor, "COUNCIL": council.token, "OFFICER": officer})
     patient = f"--data-urlencode 'patient:identifier={NHS_NUMBER}|{child}'"
     search = lambda resource, who: f'curl -sS "$API/cpis/FHIR/R4/{resource}/_search" -H "Authorization: Bearer ${who}" -H "TraceID: {uuid.uuid4()}" {patient}'
     narrator.say("In another terminal. The tokens hold for twelve hours, on this system only.")
@@ -304,6 +300,7 @@ def handover(system: System, child: str, advisor: str, nurse: str, council: Coun
         "A nurse looks the child up": search("CareTeam", "NURSE"),
         "A health advisor asks who looked before": search("AuditEvent", "ADVISOR"),
         "The authority reads its mailbox": f'curl -sS "$API{council.path}/notifications?state=unread" -H "Authorization: Bearer $COUNCIL"',
+        "The hospital's privacy officer asks who of the hospital looked at the child": f'curl -sS "$API{guard.SEARCH}" -H "Authorization: Bearer $OFFICER" -d child={child}',
         "The operator": "cpis status; cpis --help",
     }.items():
         narrator.line()
@@ -370,9 +367,12 @@ def play(system: System) -> None:
     traces = look_ups(system, child, advisor, nurse, unknown)
     notifications(system, first, traces)
     dead_letter(system, second, newcomer, nurse)
+    guard.refusals(system, settings, first, second, child)
+    officer = guard.trail(system, settings, child)
+    guard.log(system, child)
     narrator.line()
     narrator.fact(f"The story holds. Told in {time.monotonic() - narrator.began:.0f} s.")
-    handover(system, child, advisor, nurse, first)
+    handover(system, child, advisor, nurse, first, officer)
 
 
 def main() -> int:

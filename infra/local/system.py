@@ -82,12 +82,12 @@ class System:
         status, answer = stack.request(method, self.stack["api"]["url"] + path, sent, body)
         return Call(status, answer, (time.monotonic() - began) * 1000)
 
-    def look_up(self, resource: str, nhs_number: str, token: str, trace: str | None = None) -> Call:
+    def look_up(self, resource: str, nhs_number: str, token: str, trace: str | None = None, **headers: str) -> Call:
         """A look-up by POST, which keeps the number out of URLs and so out of every log on the way."""
         form = urllib.parse.urlencode({"patient:identifier": f"{NHS_NUMBER}|{nhs_number}"}).encode()
         return self.call(
             "POST", f"/cpis/FHIR/R4/{resource}/_search", token, form,
-            TraceID=trace or str(uuid.uuid4()), Content_Type="application/x-www-form-urlencoded",
+            TraceID=trace or str(uuid.uuid4()), Content_Type="application/x-www-form-urlencoded", **headers,
         )
 
     def pages(self, path: str, token: str, **query: str) -> list[dict[str, Any]]:
@@ -126,3 +126,8 @@ def setting(settings: list[dict[str, Any]], care: str) -> list[str]:
     fitting = [entry for entry in settings if care in entry["care"] and entry["status"] == "open"]
     chosen = min(fitting, key=lambda entry: (entry["region"] != "North East", entry["code"]))
     return ["--org-code", chosen["code"], "--org-name", chosen["name"]]
+
+
+def shortened(text: str, length: int = 30) -> str:
+    """The beginning of a text."""
+    return text if len(text) <= length else text[: length - 1] + "…"

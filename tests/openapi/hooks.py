@@ -43,7 +43,8 @@ def before_call(context, case, kwargs):
     """Gives each call the token of whoever makes it, its own authority, and a notification that is there."""
     tags = case.operation.tags or []
     if "Service" not in tags:
-        token = os.environ["CPIS_TEST_HEALTH_TOKEN" if "Look-up" in tags else "CPIS_TEST_AUTHORITY_TOKEN"]
+        whose = {"Look-up": "HEALTH", "Audit": "OFFICER"}.get(tags[0], "AUTHORITY")
+        token = os.environ[f"CPIS_TEST_{whose}_TOKEN"]
         case.headers["Authorization"] = f"Bearer {token}"
     # Other authorities' paths are refused by the gateway, whose answers an emulator does not shape: run.py tries one.
     if "gss" in case.path_parameters:

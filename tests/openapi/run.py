@@ -142,7 +142,7 @@ def expect(what: str, found: int, wanted: int, body: Any) -> None:
         raise Wrong(f"{what}: status {found}, not {wanted}: {json.dumps(body)[:400]}")
 
 
-def seed(api: Api, document: Document, health: str, authority: str) -> str:
+def seed(api: Api, document: Document, health: str, authority: str, officer: str) -> str:
     """Step 2; the id of a notification."""
     shape = lambda what, name, value: document.check(what, {"$ref": f"#/components/schemas/{name}"}, value)
     uploads, mailbox = (f"/cpis/authorities/{AUTHORITY}/{name}" for name in ("uploads", "notifications"))
@@ -165,6 +165,15 @@ def seed(api: Api, document: Document, health: str, authority: str) -> str:
         if not answer["total"]:
             raise Wrong(f"{name}: nothing found after an upload and a look-up")
 
+    audit = "/cpis/audit/accesses/_search"
+    search = json.dumps({"child": CHILD.rpartition("|")[2]}).encode()
+    status, answer = api.call("POST", audit, officer, search, Content_Type="application/json")
+    expect("audit search", status, 200, answer)
+    shape("audit search", "AccessList", answer)
+    if not any(access["traceId"] == trace for access in answer["items"]):
+        raise Wrong("audit search: the look-up is not found")
+
+    expect("audit search with a nurse's token", *without(api.call("POST", audit, health, search, Content_Type="application/json"), 403))
     expect("uploads without a token", *without(api.call("GET", uploads), 401))
     expect("another authority's uploads", *without(api.call("GET", uploads.replace(AUTHORITY, OTHER_AUTHORITY), authority), 403))
     expect("uploads with a nurse's token", *without(api.call("GET", uploads, health), 403))
@@ -207,8 +216,12 @@ def main() -> int:
             *("token", "person", "--user", "555000000001", "--name", "Alex Example", "--job-role", "R0670"),
             *("--org-code", "ZX001", "--org-name", "Sample Hospital", "--activity", "B0107", "--activity", "B0170"),
         )
+        officer = api.cpis(
+            *("token", "person", "--user", "555000000003", "--name", "Pat Privacy", "--job-role", "R8008"),
+            *("--org-code", "ZX001", "--org-name", "Sample Hospital", "--activity", "R0001"),
+        )
         authority = api.cpis("token", "authority", AUTHORITY)
-        notification = seed(api, document, health, authority)
+        notification = seed(api, document, health, authority, officer)
     except Wrong as wrong:
         print(f"error: {wrong}", file=sys.stderr)
         return 1
@@ -216,6 +229,7 @@ def main() -> int:
     env = {
         **os.environ,
         "CPIS_TEST_HEALTH_TOKEN": health,
+        "CPIS_TEST_OFFICER_TOKEN": officer,
         "CPIS_TEST_AUTHORITY_TOKEN": authority,
         "CPIS_TEST_NOTIFICATION": notification,
         "NO_PROXY": "*",

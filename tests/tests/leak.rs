@@ -15,10 +15,13 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// What the journeys make the functions say. Without these the search would be of nothing.
-const EVENTS: [&str; 24] = [
+const EVENTS: [&str; 27] = [
     "asn.delivered",
     "asn.retry",
     "asn.set-aside",
+    "audit.bad-search",
+    "audit.refused",
+    "audit.searched",
     "lookup.bad-search",
     "lookup.disclosed",
     "lookup.metadata",
@@ -41,7 +44,8 @@ const EVENTS: [&str; 24] = [
     "upload.malformed",
     "upload.processed",
 ];
-const TABLES: [&str; 5] = ["PlansTable", "AccessesTable", "UploadsTable", "MailboxTable", "DirectoryTable"];
+const TABLES: [&str; 6] =
+    ["PlansTable", "AccessesTable", "UploadsTable", "MailboxTable", "DirectoryTable", "AuditTable"];
 
 #[tokio::test]
 #[ignore = "needs a running stack, after the journeys: make test"]

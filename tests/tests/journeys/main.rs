@@ -4,6 +4,7 @@
 //! afterwards `leak` searches what was written meanwhile.
 
 mod audit;
+mod audit_search;
 mod dead_letters;
 mod limits;
 mod look_up;

@@ -35,7 +35,7 @@ const TABLES: [(&str, &str, &[&str]); 8] = [
 type Variables = &'static [(&'static str, &'static str)];
 
 /// Function, time limit in seconds, environment.
-const FUNCTIONS: [(&str, i64, Variables); 9] = [
+const FUNCTIONS: [(&str, i64, Variables); 10] = [
     (
         "asn-delivery",
         20,
@@ -58,6 +58,15 @@ const FUNCTIONS: [(&str, i64, Variables); 9] = [
             ("AUDIT_KEY", "AuditKey.Arn"),
             ("AUDIT_TABLE", "AuditTable"),
             ("LIMITS_TABLE", "LimitsTable"),
+        ],
+    ),
+    (
+        "audit-search",
+        20,
+        &[
+            ("ACCESSES_TABLE", "AccessesTable"),
+            ("AUDIT_TABLE", "AuditTable"),
+            ("CHILD_KEY_SECRET", "{{resolve:secretsmanager:${ChildKeySecret}}}"),
         ],
     ),
     (

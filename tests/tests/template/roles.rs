@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::model::{Findings, Template, attribute_of, brief, granted, items, members, pairs, text};
 
 /// What each function may do, beside writing its own log and its traces.
-const ALLOWED: [(&str, &[(&str, &str)]); 9] = [
+const ALLOWED: [(&str, &[(&str, &str)]); 10] = [
     (
         "plan-upload",
         &[
@@ -86,6 +86,16 @@ const ALLOWED: [(&str, &[(&str, &str)]); 9] = [
             ("${AuditBucket.Arn}/heads/*", "s3:PutObject"),
             ("LedgerDeadLetterQueue.Arn", "sqs:SendMessage"),
             ("DataKey.Arn", "kms:Decrypt kms:GenerateDataKey"),
+        ],
+    ),
+    (
+        "audit-search",
+        &[
+            ("${AccessesTable.Arn}/index/by-time", "dynamodb:Query"),
+            ("${AccessesTable.Arn}/index/by-person", "dynamodb:Query"),
+            ("${AccessesTable.Arn}/index/by-organisation", "dynamodb:Query"),
+            ("AuditTable.Arn", "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem"),
+            ("DataKey.Arn", "kms:Decrypt"),
         ],
     ),
     ("authorizer", &[("DirectoryTable.Arn", "dynamodb:GetItem dynamodb:Query"), ("DataKey.Arn", "kms:Decrypt")]),

@@ -74,6 +74,7 @@ async fn observe() -> Observed {
     let mut seen = Seen { world: World::new().await, calls: BTreeMap::new() };
     uploads(&mut seen).await;
     look_ups(&mut seen).await;
+    searches(&mut seen).await;
     notifications(&mut seen).await;
     mailbox(&mut seen).await;
     seen.ask("service-status", &[(Request::new("GET", "/_ping"), 200), (Request::new("GET", "/_status"), 200)]).await;
@@ -108,6 +109,20 @@ async fn look_ups(seen: &mut Seen) {
     // The second is the first again.
     let asked = [ask("CareTeam", 0), ask("CareTeam", 0), ask("Flag", 1), ask("AuditEvent", 2), (metadata, 200)];
     seen.ask("flag-lookup", &asked).await;
+}
+
+/// Searches by child, person and organisation, and one that is refused.
+async fn searches(seen: &mut Seen) {
+    let mut officer = nurse();
+    officer["activities"] = json!(["R0001"]);
+    let search = |caller: &Value, asked: Value| {
+        Request::new("POST", "/cpis/audit/accesses/_search").body("application/json", asked.to_string()).caller(caller)
+    };
+    let organisation = officer["organisation"]["code"].clone();
+    let subjects = [json!({"child": nhs_number(0)}), json!({"person": "1"}), json!({"organisation": organisation})];
+    let mut asked = subjects.map(|subject| (search(&officer, subject), 200)).to_vec();
+    asked.push((search(&nurse(), json!({"person": "1"})), 403));
+    seen.ask("audit-search", &asked).await;
 }
 
 /// The stream, the sweep for what it lost, and the queue with good and hopeless messages.
