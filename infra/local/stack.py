@@ -326,6 +326,7 @@ def parameters(settings: Settings, key_set: str) -> list[dict[str, str]]:
         "TokenIssuer": ISSUER,
         "TokenAudience": AUDIENCE,
         "DeliveryBackoffSeconds": "1",
+        "LocalReceivers": "true",
         "LogLevel": settings.log_level,
     }
     return [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]

@@ -6,6 +6,7 @@
 //! | `usecase` | the order of steps |
 //! | `ports` | what a use case needs of the world |
 //! | `wire` | the shape of a message |
+//! | `out` | the ways out over HTTPS: webhooks and MESH |
 //! | `aws` | the adapters for DynamoDB and SQS: the only place that names an AWS SDK type |
 //! | `lambda` | what functions share at the edge |
 
@@ -18,6 +19,8 @@ pub mod fuzz;
 pub mod lambda;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+#[cfg(feature = "push")]
+pub mod out;
 pub mod ports;
 pub mod usecase;
 pub mod wire;

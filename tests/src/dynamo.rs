@@ -171,6 +171,10 @@ pub fn function_environment(endpoint: &str, sqs: &crate::sqs::Sqs) -> Vec<(Strin
     set("AWS_ENDPOINT_URL", endpoint.to_owned());
     set("ASN_QUEUE_URL", sqs.queue_url("asn"));
     set("ASN_DLQ_URL", sqs.queue_url("asn-dlq"));
+    set("PUSH_QUEUE_URL", sqs.queue_url("push"));
+    set("PUSH_DLQ_URL", sqs.queue_url("push-dlq"));
+    set("PUSH_SECRET_ARN", "push-secret".to_owned());
+    set("PUSH_LOCAL_RECEIVERS", "true".to_owned());
     set("CHILD_KEY_SECRET", "a secret of the tests, 32 bytes or more".to_owned());
     set("AUDIT_KEY", "arn:aws:kms:eu-west-2:000000000000:key/audit".to_owned());
     set("AUDIT_BUCKET", "audit".to_owned());

@@ -9,6 +9,7 @@ pub mod issuer;
 pub mod operator;
 pub mod permissions;
 pub mod proxy;
+pub mod receiver;
 pub mod runtime_api;
 pub mod sqs;
 pub mod stack;

@@ -1,6 +1,6 @@
-//! A proxy in front of DynamoDB and SQS, and in the place of KMS and S3, that counts calls and can, at the n-th, kill the caller
-//! or answer with a fault, before the call is passed on or after it has taken effect. So a real binary is broken at any of its
-//! awaits with no switch inside it.
+//! A proxy in front of DynamoDB and SQS, and in the place of KMS, S3 and Secrets Manager, that counts calls and can, at the
+//! n-th, kill the caller or answer with a fault, before the call is passed on or after it has taken effect. So a real binary
+//! is broken at any of its awaits with no switch inside it.
 
 use crate::{
     permissions::{self, Permission},
@@ -57,6 +57,7 @@ struct Journal {
     needed: BTreeSet<Permission>,
     plans: Vec<Plan>,
     fired: usize,
+    secret: String,
 }
 
 struct Shared {
@@ -106,7 +107,14 @@ impl Proxy {
 
     /// Disarms every fault and starts counting from 1 again.
     pub fn reset(&self) {
-        *self.shared.journal() = Journal::default();
+        let mut journal = self.shared.journal();
+        let secret = std::mem::take(&mut journal.secret);
+        *journal = Journal { secret, ..Journal::default() };
+    }
+
+    /// Sets what Secrets Manager answers: the text of every secret.
+    pub fn keep_secret(&self, text: impl Into<String>) {
+        self.shared.journal().secret = text.into();
     }
 
     /// How many armed faults have struck.
@@ -158,7 +166,8 @@ async fn pass(
     if let Some(Plan { when: When::Before, fault, .. }) = &plan {
         return strike(fault, sqs).await;
     }
-    if let Some(answer) = stand_in(&target, &body) {
+    let secret = shared.journal().secret.clone();
+    if let Some(answer) = stand_in(&target, &body, &secret) {
         return match plan {
             Some(plan) => strike(&plan.fault, sqs).await,
             None => answer,
@@ -183,14 +192,15 @@ fn note_call(shared: &Shared, target: &str) -> Option<Plan> {
     Some(journal.plans.swap_remove(armed))
 }
 
-/// What KMS and S3 answer, of which the functions need no more than that they were called.
-fn stand_in(target: &str, body: &[u8]) -> Option<Response<Body>> {
+/// What KMS and S3 answer, of which the functions need no more than that they were called; and the secret.
+fn stand_in(target: &str, body: &[u8], secret: &str) -> Option<Response<Body>> {
     let answer = match target.split('.').next() {
         Some("TrentService") => {
             let asked: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
             let signature = "c2lnbmVkIGJ5IG5vYm9keQ==";
             serde_json::json!({"KeyId": asked["KeyId"], "Signature": signature, "SigningAlgorithm": asked["SigningAlgorithm"]})
         }
+        Some("secretsmanager") => serde_json::json!({"ARN": "push", "Name": "push", "SecretString": secret}),
         // A call of S3 names no target.
         Some("") => return Some(Response::new(Body::empty())),
         _ => return None,

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use uuid::Uuid;
@@ -79,8 +80,8 @@ pub struct Sqs {
 }
 
 impl Sqs {
-    /// Starts on a free port of 127.0.0.1 with the queues `asn` (visibility 180 s, five receives, then `asn-dlq`) and
-    /// `asn-dlq`.
+    /// Starts on a free port of 127.0.0.1 with the queues `asn` (visibility 180 s, five receives, then `asn-dlq`), `push` (a
+    /// thousand receives, then `push-dlq`) and their dead-letter queues.
     ///
     /// # Panics
     /// No port can be bound.
@@ -88,8 +89,13 @@ impl Sqs {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap_or_else(|e| panic!("bind: {e}"));
         let url = listener.local_addr().map_or_else(|e| panic!("address: {e}"), |a| format!("http://{a}"));
         let queue = |redrive| Queue { visibility_ms: 180_000, redrive, ..Queue::default() };
-        let queues = [("asn", Some(("asn-dlq".to_owned(), 5))), ("asn-dlq", None)]
-            .map(|(name, redrive)| (name.to_owned(), queue(redrive)));
+        let queues = [
+            ("asn", Some(("asn-dlq".to_owned(), 5))),
+            ("asn-dlq", None),
+            ("push", Some(("push-dlq".to_owned(), 1_000))),
+            ("push-dlq", None),
+        ]
+        .map(|(name, redrive)| (name.to_owned(), queue(redrive)));
         let store = Arc::new(Mutex::new(Store { now_ms: START_MS, queues: queues.into(), moves: vec![] }));
         let routes =
             Router::new().fallback(handle).layer(DefaultBodyLimit::max(2 << 20)).with_state(Arc::clone(&store));
@@ -121,6 +127,14 @@ impl Sqs {
     /// Moves the queues' time forward, which ends visibility time-outs and delays.
     pub fn advance(&self, seconds: u64) {
         self.store().now_ms += seconds * 1000;
+    }
+
+    /// Moves the queues' time forward to the machine's: some consumers look at how old a message is.
+    pub fn catch_up(&self) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let machine = u64::try_from(since.as_millis()).unwrap_or_default();
+        let mut store = self.store();
+        store.now_ms = store.now_ms.max(machine);
     }
 
     /// Receives up to ten messages, as an event source mapping does.

@@ -50,7 +50,16 @@ impl World {
     /// # Panics
     /// It does not start.
     pub async fn start(&self, name: &str) -> Function {
-        let env = function_environment(&self.proxy.url, &self.sqs);
+        self.start_with(name, &[]).await
+    }
+
+    /// As [`World::start`], with more environment variables.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub async fn start_with(&self, name: &str, more: &[(&str, &str)]) -> Function {
+        let mut env = function_environment(&self.proxy.url, &self.sqs);
+        env.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Function::start(&binaries::function(name), &env).await.unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 

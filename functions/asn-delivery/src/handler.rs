@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use cpis::{
-    aws::{DeadLetters, Dynamo},
+    aws::{DeadLetters, Dynamo, PushTasks},
     lambda::{
         cached::CachedDirectory,
         config::SystemClock,
@@ -22,6 +22,7 @@ pub(crate) struct Delivery {
     pub(crate) directory: CachedDirectory<Dynamo, SystemClock>,
     pub(crate) mailbox: Dynamo,
     pub(crate) queue: DeadLetters,
+    pub(crate) pushes: PushTasks,
     pub(crate) backoff_seconds: u32,
 }
 
@@ -52,8 +53,15 @@ impl Delivery {
                 .filter_map(|(name, value)| Some((name.as_str(), value.string_value.as_deref()?)))
                 .collect(),
         };
-        let delivery =
-            handle(&self.directory, &self.mailbox, &self.queue, &SystemClock, &received, self.backoff_seconds);
+        let delivery = handle(
+            &self.directory,
+            &self.mailbox,
+            &self.queue,
+            &self.pushes,
+            &SystemClock,
+            &received,
+            self.backoff_seconds,
+        );
         let event = event.with("attempts", received.attempts);
         match AssertUnwindSafe(delivery).catch_unwind().await {
             Ok(outcome) => log(event, &outcome),
@@ -76,6 +84,10 @@ fn begin(message: &SqsMessage) -> Event {
 fn log(event: Event, outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Delivered => event.metric("Delivered", "Count", 1).emit("asn.delivered"),
+        Outcome::PushesOwed(error) => {
+            let event = event.level(Level::Warn).with("step", error.step).with("cause", error.cause.as_str());
+            event.metric("Delivered", "Count", 1).emit("asn.delivered-pushes-owed");
+        }
         Outcome::AlreadyDelivered => event.emit("asn.already-delivered"),
         Outcome::SetAside(failure) => {
             with_failure(event, failure)

@@ -3,7 +3,7 @@
 mod handler;
 
 use cpis::{
-    aws::{DeadLetters, Dynamo, Tables, config as aws},
+    aws::{DeadLetters, Dynamo, PushTasks, Tables, config as aws},
     lambda::{
         cached::CachedDirectory,
         config::{self, SystemClock},
@@ -21,6 +21,7 @@ async fn main() -> Result<(), Error> {
         ..Tables::default()
     };
     let (queue_url, dead_letter_url) = (config::required("ASN_QUEUE_URL")?, config::required("ASN_DLQ_URL")?);
+    let push_url = config::required("PUSH_QUEUE_URL")?;
     let backoff_seconds = config::required_number("DELIVERY_BACKOFF_SECONDS")?;
     let aws = aws::load();
     let mailbox = Dynamo::new(&aws, tables);
@@ -28,6 +29,7 @@ async fn main() -> Result<(), Error> {
         directory: CachedDirectory::new(mailbox.clone(), SystemClock),
         mailbox,
         queue: DeadLetters::new(&aws, queue_url, dead_letter_url),
+        pushes: PushTasks::new(&aws, push_url),
         backoff_seconds,
     };
     let delivery = &delivery;

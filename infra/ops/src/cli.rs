@@ -12,6 +12,7 @@ use crate::{
     policy::PolicyArgs,
     status::StatusArgs,
     token::TokenArgs,
+    ways::WaysArgs,
 };
 
 /// What every command's help ends with.
@@ -69,6 +70,8 @@ enum Command {
     Dlq(DlqArgs),
     /// Tell who is over their budget of look-ups, and end a stop
     Limits(LimitsArgs),
+    /// Set how an authority is told beside its mailbox: by webhook, by MESH
+    Ways(WaysArgs),
 }
 
 impl Cli {
@@ -83,6 +86,7 @@ impl Cli {
             Command::Status(args) => args.run(self.json).await,
             Command::Dlq(args) => args.run(self.json).await,
             Command::Limits(args) => args.run(self.json).await,
+            Command::Ways(args) => args.run(self.json).await,
         }
     }
 }
@@ -155,6 +159,12 @@ mod tests {
             "dlq discard --all --because mended",
             "dlq archive --older-than 10d --to file --because mended",
             "dlq restore file --limit 3 --because mended",
+            "dlq --pushes list --each",
+            "dlq replay --pushes --authority E06000001 --because mended",
+            "ways show E06000001 --json",
+            "ways set E06000001 --webhook https://council.example/asn --mesh X26ABC1 --because asked --by sam",
+            "ways set E06000001 --no-webhook --no-mesh --because asked",
+            "ways key E06000001 --rotate --because asked",
         ] {
             let parsed = Cli::try_parse_from(["cpis"].into_iter().chain(line.split_whitespace()));
             assert!(parsed.is_ok(), "{line}: {}", parsed.err().map(|e| e.to_string()).unwrap_or_default());

@@ -47,6 +47,9 @@ const MOST_RATE: i64 = 100_000;
 pub(crate) struct DlqArgs {
     #[command(subcommand)]
     command: DlqCommand,
+    /// Those of pushes by webhook and MESH instead; their notifications are in the mailboxes
+    #[arg(long, global = true)]
+    pushes: bool,
     #[command(flatten)]
     stack: StackArgs,
 }
@@ -56,6 +59,7 @@ enum DlqCommand {
     /// Count the dead letters by reason, authority, kind and age, leaving them where they are
     #[command(after_help = help!("  cpis dlq list
   cpis dlq list --authority E06000001 --older-than 1h --each
+  cpis dlq --pushes list
   cpis dlq list --json
 
 Reasons: authority-closed, authority-unknown, step-failed (a table or queue did not answer), unreadable, panicked (its \
@@ -171,7 +175,9 @@ impl DlqArgs {
         self.command.check()?;
         let stack = self.stack.open().await?;
         let sqs = stack.sqs();
-        let context = Context { sqs: &sqs, stack: &stack, letters: stack.output("AsnDlqUrl")?, json };
+        let (queue, letters) = if self.pushes { ("PushQueueUrl", "PushDlqUrl") } else { ("AsnQueueUrl", "AsnDlqUrl") };
+        let (queue, letters) = (stack.output(queue)?, stack.output(letters)?);
+        let context = Context { sqs: &sqs, stack: &stack, queue, letters, json };
         match self.command {
             DlqCommand::List { filter, each } => context.list(&filter, each).await,
             DlqCommand::Show(args) => args.run(&sqs, context.letters, async || context.log(), json).await,
@@ -221,6 +227,8 @@ impl DlqCommand {
 struct Context<'a> {
     sqs: &'a Client,
     stack: &'a Stack,
+    /// The queue that a replay sends to.
+    queue: &'a str,
     /// The dead-letter queue.
     letters: &'a str,
     json: bool,
@@ -247,14 +255,14 @@ impl Context<'_> {
 
     async fn replay(&self, args: &ReplayArgs) -> Result<Outcome> {
         let (rate, stop_after) = (args.rate, args.stop_after);
-        let replay = Replay { sqs: self.sqs, queue: self.stack.output("AsnQueueUrl")?, rate, stop_after };
+        let replay = Replay { sqs: self.sqs, queue: self.queue, rate, stop_after };
         self.act(&args.selection, REPLAY, &args.operator, replay).await
     }
 
     async fn replay_in_aws(&self, args: &ReplayArgs) -> Result<Outcome> {
         let (actor, why) = (args.operator.actor()?, args.operator.because(REPLAY.name)?);
         let trail = Trail::new(self.log()?, REPLAY, actor, why, "all, in AWS".into());
-        let queues = (self.letters, self.stack.output("AsnQueueUrl")?);
+        let queues = (self.letters, self.queue);
         in_aws::replay(self.sqs, queues, args.rate, trail, self.json).await
     }
 

@@ -21,6 +21,7 @@ mod stack;
 mod status;
 mod sweep;
 mod token;
+mod ways;
 
 use std::process::ExitCode;
 

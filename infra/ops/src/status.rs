@@ -79,7 +79,15 @@ struct Finding {
 }
 
 /// A queue's name here, and the stack's output that has its address.
-const QUEUES: [(&str, &str); 3] = [(ASN, "AsnQueueUrl"), (ASN_DLQ, "AsnDlqUrl"), (RELAY_DLQ, "RelayDlqUrl")];
+const QUEUES: [(&str, &str); 5] = [
+    (ASN, "AsnQueueUrl"),
+    (ASN_DLQ, "AsnDlqUrl"),
+    (RELAY_DLQ, "RelayDlqUrl"),
+    (PUSH, "PushQueueUrl"),
+    (PUSH_DLQ, "PushDlqUrl"),
+];
+const PUSH: &str = "push";
+const PUSH_DLQ: &str = "push-dlq";
 const ASN: &str = "asn";
 const ASN_DLQ: &str = "asn-dlq";
 const RELAY_DLQ: &str = "relay-dlq";
@@ -211,6 +219,13 @@ fn findings(queues: &[Queue], outbox: &Outbox, dead_letters: &DeadLetters, now: 
             format!("{n} set aside{}; mend the reason, then `cpis dlq replay --because …`", age(dead_letters.oldest())),
         ),
     }
+    match queue(PUSH_DLQ).map_or(0, |q| q.waiting + q.in_flight) {
+        0 => add(true, "no push was given up".into()),
+        n => add(
+            false,
+            format!("pushes given up: {n} (the mailboxes have what they tell of); look at `cpis dlq --pushes list`"),
+        ),
+    }
     match queue(RELAY_DLQ).map_or(0, |q| q.waiting + q.in_flight) {
         0 => add(true, "no stream record was given up".into()),
         n => add(
@@ -265,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_needs_attention() {
-        let quiet = [queue(ASN, 0, None), queue(ASN_DLQ, 0, None), queue(RELAY_DLQ, 0, None)];
+        let quiet = [queue(ASN, 0, None), queue(ASN_DLQ, 0, None), queue(RELAY_DLQ, 0, None), queue(PUSH_DLQ, 0, None)];
         let none = Outbox::default();
         let with = |n: usize, changed: Queue| {
             let mut queues = quiet.clone();
@@ -287,10 +302,11 @@ mod tests {
                 Some("deliveries are behind: 9 queued, the oldest 31 min"),
             ),
             (with(1, queue(ASN_DLQ, 1, None)), none.clone(), Some("1 set aside")),
-            (with(2, queue(RELAY_DLQ, 2, None)), none, Some("2 stream records were given up")),
+            (with(2, queue(RELAY_DLQ, 2, None)), none.clone(), Some("2 stream records were given up")),
+            (with(3, queue(PUSH_DLQ, 1, None)), none, Some("pushes given up: 1")),
         ] {
             let found = findings(&queues, &outbox, &DeadLetters::default(), now());
-            assert_eq!(found.len(), 4);
+            assert_eq!(found.len(), 5);
             let wrong: Vec<_> = found.iter().filter(|f| !f.well).map(|f| f.what.as_str()).collect();
             assert_eq!(wrong.len(), usize::from(unwell.is_some()), "{wrong:?}");
             assert!(wrong.iter().zip(unwell).all(|(found, said)| found.starts_with(said)), "{wrong:?}");

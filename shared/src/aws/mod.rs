@@ -30,6 +30,8 @@ mod push_queue;
 mod pushes;
 #[cfg(feature = "sqs")]
 mod queue;
+#[cfg(feature = "push")]
+mod secrets;
 #[cfg(feature = "dynamodb")]
 mod unaudited;
 #[cfg(feature = "dynamodb")]
@@ -45,3 +47,5 @@ pub use outbox::from_stream_image;
 pub use push_queue::PushTasks;
 #[cfg(feature = "sqs")]
 pub use queue::{AsnQueue, DeadLetters};
+#[cfg(feature = "push")]
+pub use secrets::Secrets;

@@ -39,7 +39,7 @@ struct Due {
 impl From<Due> for PushesDue {
     fn from(due: Due) -> Self {
         let Due { la: authority, id, since, trace_id, pushes } = due;
-        let task = |way| PushTask { authority: authority.clone(), id, way, trace_id };
+        let task = |way| PushTask::new(authority.clone(), id, way, trace_id);
         Self { id, since, tasks: pushes.into_keys().map(task).collect(), authority }
     }
 }
@@ -75,7 +75,7 @@ impl PushLog for Dynamo {
         const STEP: &str = "mailbox.claim-push";
         let claim = claim_of(task.way);
         let update = self
-            .update_mailbox(&task.authority, s(task.id))
+            .update_mailbox(&task.authority, s(task.notification))
             .update_expression("SET #claim = :until")
             .condition_expression(
                 "attribute_exists(pushes.#way) AND NOT pushes.#way.#state IN (:sent, :collected) \
@@ -111,7 +111,7 @@ impl PushLog for Dynamo {
         // What was sent gives way to what became of it, and to nothing else.
         let held = if over_sent { state(PushState::Collected)? } else { state(PushState::Sent)? };
         let update = self
-            .update_mailbox(&task.authority, s(task.id))
+            .update_mailbox(&task.authority, s(task.notification))
             .update_expression("SET pushes.#way = :push REMOVE #claim")
             .condition_expression("attribute_exists(pushes.#way) AND NOT pushes.#way.#state IN (:held, :collected)")
             .expression_attribute_names("#way", task.way.name())

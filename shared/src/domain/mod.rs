@@ -13,6 +13,7 @@ pub mod notification;
 pub mod pilot;
 pub mod plan;
 pub mod policy;
+pub mod receiver;
 pub mod record;
 pub mod setting;
 pub mod standing;

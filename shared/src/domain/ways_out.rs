@@ -159,10 +159,12 @@ impl PushState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PushTask {
+    /// Business id, from the notification and the way: as a notification's, it is the same however often it is sent.
+    pub id: Uuid,
     /// Whose.
     pub authority: AuthorityCode,
     /// Which notification.
-    pub id: Uuid,
+    pub notification: Uuid,
     /// Which way.
     pub way: Way,
     /// The look-up's `TraceID`.
@@ -170,14 +172,17 @@ pub struct PushTask {
 }
 
 impl PushTask {
+    /// To send a notification one way.
+    #[must_use]
+    pub fn new(authority: AuthorityCode, notification: Uuid, way: Way, trace_id: Uuid) -> Self {
+        let id = Uuid::new_v5(&notification, way.name().as_bytes());
+        Self { id, authority, notification, way, trace_id }
+    }
+
     /// The tasks of a notification that was delivered with these pushes.
     pub fn all<'a>(notification: &'a Notification, pushes: &'a Pushes) -> impl Iterator<Item = Self> + 'a {
-        pushes.keys().map(|way| Self {
-            authority: notification.authority.clone(),
-            id: notification.id,
-            way: *way,
-            trace_id: notification.trace_id,
-        })
+        let Notification { id, authority, trace_id, .. } = notification;
+        pushes.keys().map(|way| Self::new(authority.clone(), *id, *way, *trace_id))
     }
 }
 
@@ -207,14 +212,10 @@ mod tests {
 
     #[test]
     fn r31_a_task_names_no_child() {
-        let task = PushTask {
-            authority: AuthorityCode::parse("E06000001").expect("valid"),
-            id: Uuid::from_u128(1),
-            way: Way::Mesh,
-            trace_id: Uuid::from_u128(2),
-        };
+        let authority = AuthorityCode::parse("E06000001").expect("valid");
+        let task = PushTask::new(authority, Uuid::from_u128(1), Way::Mesh, Uuid::from_u128(2));
         let json = serde_json::to_value(&task).expect("JSON");
         let fields: Vec<_> = json.as_object().expect("an object").keys().map(String::as_str).collect();
-        assert_eq!(fields, ["authority", "id", "traceId", "way"]);
+        assert_eq!(fields, ["authority", "id", "notification", "traceId", "way"]);
     }
 }

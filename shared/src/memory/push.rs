@@ -49,14 +49,14 @@ impl PushOutbox for Register {
 impl PushLog for Register {
     async fn claim(&self, task: &PushTask, now: Timestamp, until: Timestamp) -> PortResult<Claim> {
         let mut tables = lock(&self.0);
-        let Some(held) = tables.mailbox.get(&(task.authority.to_string(), task.id)).cloned() else {
+        let Some(held) = tables.mailbox.get(&(task.authority.to_string(), task.notification)).cloned() else {
             return Ok(Claim::Unknown);
         };
         let Some(push) = held.pushes.get(&task.way) else { return Ok(Claim::Unknown) };
         if push.state.is_sent() {
             return Ok(Claim::Sent(push.clone()));
         }
-        let key = (task.authority.to_string(), task.id, task.way);
+        let key = (task.authority.to_string(), task.notification, task.way);
         match tables.push.claims.get(&key) {
             Some(taken) if *taken > now => Ok(Claim::Taken(*taken)),
             _ => {
@@ -68,11 +68,11 @@ impl PushLog for Register {
 
     async fn record_push(&self, task: &PushTask, push: &Push) -> PortResult<()> {
         let mut tables = lock(&self.0);
-        let held = tables.mailbox.get_mut(&(task.authority.to_string(), task.id));
+        let held = tables.mailbox.get_mut(&(task.authority.to_string(), task.notification));
         let held = held.and_then(|held| held.pushes.get_mut(&task.way));
         if let Some(held) = held.filter(|held| gives_way(held.state, push)) {
             *held = push.clone();
-            tables.push.claims.remove(&(task.authority.to_string(), task.id, task.way));
+            tables.push.claims.remove(&(task.authority.to_string(), task.notification, task.way));
         }
         Ok(())
     }

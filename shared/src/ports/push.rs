@@ -1,8 +1,9 @@
 //! What pushing notifications out of the mailbox needs of the world (R73).
 
-use std::future::Future;
+use std::{fmt, future::Future, sync::Arc};
 
 use jiff::Timestamp;
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{Page, PageRequest, PortResult};
@@ -111,6 +112,54 @@ pub enum Again {
     NotItsFault,
 }
 
+/// What pushing must know and nobody else may. `Debug` shows none of it.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PushSecrets {
+    /// The secret that the authorities' webhook keys are made from.
+    pub master: String,
+    /// The one before, while it is changed: both sign.
+    #[serde(default)]
+    pub previous_master: Option<String>,
+    /// What MESH wants of us; absent where we have no mailbox there.
+    #[serde(default)]
+    pub mesh: Option<MeshSecrets>,
+}
+
+impl fmt::Debug for PushSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PushSecrets")
+    }
+}
+
+/// What MESH wants of us.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshSecrets {
+    /// The password of our mailbox.
+    pub password: String,
+    /// The key that the MESH environment shares with its senders.
+    pub shared_key: String,
+    /// Our client certificate and its key, PEM: MESH asks for them (mutual TLS).
+    #[serde(default)]
+    pub client_certificate: Option<String>,
+    /// The certificates that MESH's own is signed with, PEM, where they are not public ones.
+    #[serde(default)]
+    pub authorities: Option<String>,
+}
+
+impl fmt::Debug for MeshSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MeshSecrets")
+    }
+}
+
+/// Knows the secrets.
+pub trait SecretKeeper: Send + Sync {
+    /// The secrets as they stand, at most some minutes old.
+    fn push_secrets(&self) -> impl Future<Output = PortResult<Arc<PushSecrets>>> + Send;
+}
+
 /// Sends webhooks.
 pub trait Webhooks: Sync {
     /// Sends a notification; `Ok` once the receiver has answered that it has it.
@@ -135,13 +184,14 @@ pub enum Tracked {
 
 /// Sends MESH messages.
 pub trait Mesh: Sync {
-    /// Sends a notification under its own id, unless MESH has a message of that id; MESH's id of the message.
+    /// Sends a notification under its own id, unless MESH has a message of that id; MESH's id of the message, where it has
+    /// just one.
     fn send_mesh(
         &self,
         to: &MeshBox,
         notification: &Notification,
         now: Timestamp,
-    ) -> impl Future<Output = Result<String, NotTaken>> + Send;
+    ) -> impl Future<Output = Result<Option<String>, NotTaken>> + Send;
 
     /// How a message that was sent stands.
     fn track_mesh(&self, receipt: &str, now: Timestamp) -> impl Future<Output = Result<Tracked, NotTaken>> + Send;

@@ -8,9 +8,9 @@ use crate::{
     domain::{
         authority::Status,
         notification::{Delivered, Notification, State},
-        ways_out::Pushes,
+        ways_out::PushTask,
     },
-    ports::{Clock, Directory, FailedDeliveries, Mailbox, PortError, SetAside},
+    ports::{Clock, Directory, FailedDeliveries, Mailbox, PortError, PortResult, PushOutbox, PushQueue, SetAside},
 };
 
 /// After this many tries a message is set aside (R27). The queue's own redrive policy has the same number.
@@ -35,7 +35,7 @@ pub struct Message<'a> {
 
 impl Message<'_> {
     /// The authority that stands beside the body; `unknown` where none does.
-    fn authority(&self) -> &str {
+    pub(super) fn authority(&self) -> &str {
         self.attributes.iter().find(|(name, _)| *name == "authority").map_or("unknown", |(_, code)| *code)
     }
 }
@@ -43,8 +43,10 @@ impl Message<'_> {
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is in the mailbox.
+    /// It is in the mailbox, and its pushes, if any, are in their queue.
     Delivered,
+    /// It is in the mailbox; its pushes are owed, and the sweep will queue them (R73).
+    PushesOwed(PortError),
     /// It had been before.
     AlreadyDelivered,
     /// It was put into the dead-letter queue, with its reason: the queue may forget it.
@@ -95,8 +97,9 @@ impl Failure {
 /// Delivers a message, or sees to it that it is tried again or set aside with its reason (R27).
 pub async fn handle(
     directory: &impl Directory,
-    mailbox: &impl Mailbox,
+    mailbox: &(impl Mailbox + PushOutbox),
     queue: &impl FailedDeliveries,
+    pushes: &impl PushQueue,
     clock: &impl Clock,
     message: &Message<'_>,
     backoff_seconds: u32,
@@ -104,14 +107,13 @@ pub async fn handle(
     let notification = serde_json::from_str::<Notification>(message.body).map_err(|_| Failure::Unreadable);
     let delivery = async {
         match &notification {
-            Ok(notification) => deliver(directory, mailbox, clock, notification).await,
+            Ok(notification) => deliver(directory, mailbox, pushes, clock, notification).await,
             Err(failure) => Err(failure.clone()),
         }
     };
     let result = AssertUnwindSafe(delivery).catch_unwind().await.unwrap_or(Err(Failure::Panicked));
     let failure = match result {
-        Ok(true) => return Outcome::Delivered,
-        Ok(false) => return Outcome::AlreadyDelivered,
+        Ok(outcome) => return outcome,
         Err(failure) => failure,
     };
     // R70
@@ -135,24 +137,51 @@ pub async fn handle(
     Outcome::Retry(failure)
 }
 
-/// Puts a notification into its authority's mailbox; `false` where it was there before (R26).
+/// Puts a notification into its authority's mailbox, unless it was there before (R26). What goes out besides comes after,
+/// and whatever becomes of that, the notification is delivered (R73).
 async fn deliver(
     directory: &impl Directory,
-    mailbox: &impl Mailbox,
+    mailbox: &(impl Mailbox + PushOutbox),
+    pushes: &impl PushQueue,
     clock: &impl Clock,
     notification: &Notification,
-) -> Result<bool, Failure> {
-    match directory.authority(&notification.authority).await?.map(|a| a.status) {
-        None => return Err(Failure::AuthorityUnknown),
-        Some(Status::Closed) => return Err(Failure::AuthorityClosed),
-        Some(Status::Open) => {}
+) -> Result<Outcome, Failure> {
+    let authority = directory.authority(&notification.authority).await?.ok_or(Failure::AuthorityUnknown)?;
+    if authority.status == Status::Closed {
+        return Err(Failure::AuthorityClosed);
     }
     let delivered = Delivered {
         notification: notification.clone(),
         delivered_at: clock.now(),
         state: State::Unread,
         acknowledged_at: None,
-        pushes: Pushes::default(),
+        pushes: authority.ways_out.pushes(),
     };
-    Ok(mailbox.deliver(&delivered).await?)
+    if !mailbox.deliver(&delivered).await? {
+        return Ok(Outcome::AlreadyDelivered);
+    }
+    let tasks: Vec<_> = PushTask::all(notification, &delivered.pushes).collect();
+    if tasks.is_empty() {
+        return Ok(Outcome::Delivered);
+    }
+    Ok(queue_pushes(mailbox, pushes, &tasks).await.map_or_else(Outcome::PushesOwed, |()| Outcome::Delivered))
+}
+
+/// Queues a notification's push tasks, then notes that they are. Where either fails they stay owed: sent twice they
+/// change nothing.
+pub(super) async fn queue_pushes(
+    mailbox: &impl PushOutbox,
+    queue: &impl PushQueue,
+    tasks: &[PushTask],
+) -> PortResult<()> {
+    let answers = queue.send_pushes(tasks).await;
+    let unanswered = answers.len() != tasks.len();
+    answers.into_iter().collect::<PortResult<Vec<()>>>()?;
+    if unanswered {
+        return Err(PortError { step: "push-queue.send", cause: "NotAnswered".into(), retryable: true });
+    }
+    match tasks.first() {
+        Some(task) => mailbox.pushes_queued(&task.authority, task.notification).await,
+        None => Ok(()),
+    }
 }

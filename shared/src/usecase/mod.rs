@@ -3,6 +3,7 @@
 pub mod deliver;
 pub mod ledger;
 pub mod look_up;
+pub mod push;
 pub mod relay;
 pub mod search_audit;
 #[cfg(test)]

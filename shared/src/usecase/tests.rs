@@ -484,7 +484,7 @@ fn r27_delivery_is_retried_set_aside_or_done() {
     let deliver = |body: &str, attempts| {
         let queue = Queue::default();
         let message = Message { receipt: "r", body, attempts, trace: None, attributes: vec![] };
-        (run(handle(&register, &register, &queue, &clock, &message, 60)), queue.told())
+        (run(handle(&register, &register, &queue, &queue, &clock, &message, 60)), queue.told())
     };
     let put = |status| {
         let name = "Hartlepool".to_owned();
@@ -522,7 +522,7 @@ fn r27_what_cannot_be_set_aside_is_handed_out_again() {
     let (register, queue) = (register(), Queue::default());
     queue.refuse_next([0]);
     let message = Message { receipt: "r", body: "{}", attempts: 1, trace: None, attributes: vec![] };
-    let outcome = run(handle(&register, &register, &queue, &clock(), &message, 60));
+    let outcome = run(handle(&register, &register, &queue, &queue, &clock(), &message, 60));
     assert!(matches!(outcome, Outcome::Retry(Failure::Port(_))));
 }
 
@@ -548,7 +548,7 @@ fn r70_a_message_at_fault_is_set_aside_at_once_with_all_that_belongs_to_it() {
         let queue = Queue::default();
         let attributes = vec![("authority", BIRMINGHAM), ("kind", "access")];
         let message = Message { receipt: "r", body, attempts: 1, trace: Some("Root=1"), attributes };
-        (run(handle(&Cursed(&register), &register, &queue, &clock, &message, 60)), queue.told())
+        (run(handle(&Cursed(&register), &register, &queue, &queue, &clock, &message, 60)), queue.told())
     };
     assert_eq!(deliver(&bodies[0]).0, Outcome::Delivered);
     for (body, failure) in [(bodies[1].as_str(), Failure::Panicked), ("not a notification", Failure::Unreadable)] {

@@ -4,6 +4,8 @@ pub mod audit;
 pub mod audit_search;
 pub mod csv_export;
 pub mod fhir;
+pub mod mesh;
 pub mod search;
 pub mod strict;
 pub mod upload;
+pub mod webhook;

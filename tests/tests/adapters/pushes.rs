@@ -92,13 +92,13 @@ async fn r73_one_pushes_at_a_time_and_what_was_sent_stays_sent(store: &impl Stor
         assert_eq!(store.claim(&webhook, at(900), at(960)).await, Ok(Claim::Sent(sent.clone())));
     }
 
-    let unknown = PushTask { id: Uuid::max(), ..webhook.clone() };
+    let unknown = PushTask { notification: Uuid::max(), ..webhook.clone() };
     assert_eq!(store.claim(&unknown, at(300), at(360)).await, Ok(Claim::Unknown));
     store.record_push(&unknown, &sent).await.expect("nothing is made up");
     assert_eq!(store.claim(&unknown, at(300), at(360)).await, Ok(Claim::Unknown));
     let silent = with(11, 201, WaysOut::default());
     store.deliver(&silent).await.expect("delivered");
-    let never_chosen = PushTask { id: silent.notification.id, ..webhook };
+    let never_chosen = PushTask { notification: silent.notification.id, ..webhook };
     assert_eq!(store.claim(&never_chosen, at(300), at(360)).await, Ok(Claim::Unknown));
 }
 

@@ -10,6 +10,7 @@ mod limits;
 mod look_up;
 mod notification;
 mod policy;
+mod push;
 mod register;
 mod sweep;
 mod tenants;

@@ -17,7 +17,7 @@ enum Kind {
 }
 
 /// Namespace, metric, kind, and for our own the function that emits it. AWS's: from the "CloudWatch metrics" page of each service.
-const METRICS: [(&str, &str, Kind, &str); 22] = [
+const METRICS: [(&str, &str, Kind, &str); 26] = [
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", Kind::Gauge, ""),
@@ -36,6 +36,10 @@ const METRICS: [(&str, &str, Kind, &str); 22] = [
     ("CPIS", "UnauditedOldestSeconds", Kind::Gauge, "audit-ledger"),
     ("CPIS", "StatementAgeSeconds", Kind::Gauge, "audit-ledger"),
     ("CPIS", "DeliverySetAside", Kind::Count, "asn-delivery"),
+    ("CPIS", "PushesOwedOldestSeconds", Kind::Gauge, "asn-push"),
+    ("CPIS", "PushSetAside", Kind::Count, "asn-push"),
+    ("CPIS", "ReceiverRested", Kind::Count, "asn-push"),
+    ("CPIS", "MeshUnreachable", Kind::Count, "asn-push"),
     ("CPIS", "JwksUnreachable", Kind::Count, "authorizer"),
     ("CPIS", "BudgetsUnread", Kind::Count, "flag-lookup"),
     ("CPIS", "AuditFindings", Kind::Count, "audit-ledger"),
@@ -43,7 +47,8 @@ const METRICS: [(&str, &str, Kind, &str); 22] = [
 ];
 
 /// Metrics that are there every minute whatever happens, so that silence is itself a fault.
-const STEADY: [&str; 3] = ["OutboxOldestSeconds", "UnauditedOldestSeconds", "StatementAgeSeconds"];
+const STEADY: [&str; 4] =
+    ["OutboxOldestSeconds", "PushesOwedOldestSeconds", "UnauditedOldestSeconds", "StatementAgeSeconds"];
 
 /// A metric with its dimensions as names and what they refer to.
 struct Metric {
@@ -158,7 +163,7 @@ fn reach(template: &Template, metric: &Metric) -> i64 {
             ages.iter().filter_map(|(_, event)| event["MaximumRecordAgeInSeconds"].as_i64()).max().unwrap_or_default()
                 * 1000
         }
-        "OutboxOldestSeconds" | "UnauditedOldestSeconds" => 3600,
+        "OutboxOldestSeconds" | "PushesOwedOldestSeconds" | "UnauditedOldestSeconds" => 3600,
         // Stated every hour: the third that is missed.
         "StatementAgeSeconds" => 3 * 3600,
         _ => 10,
@@ -213,6 +218,10 @@ pub(crate) fn coverage(template: &Template, findings: &mut Findings) {
             ("UnauditedOldestSeconds", "audit-ledger"),
             ("StatementAgeSeconds", "audit-ledger"),
             ("DeliverySetAside", "asn-delivery"),
+            ("PushesOwedOldestSeconds", "asn-push"),
+            ("PushSetAside", "asn-push"),
+            ("ReceiverRested", "asn-push"),
+            ("MeshUnreachable", "asn-push"),
             ("JwksUnreachable", "authorizer"),
             ("BudgetsUnread", "flag-lookup"),
             ("AuditFindings", "audit-ledger"),

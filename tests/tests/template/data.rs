@@ -35,7 +35,7 @@ const TABLES: [(&str, &str, &[&str]); 8] = [
 type Variables = &'static [(&'static str, &'static str)];
 
 /// Function, time limit in seconds, environment.
-const FUNCTIONS: [(&str, i64, Variables); 10] = [
+const FUNCTIONS: [(&str, i64, Variables); 11] = [
     (
         "asn-delivery",
         20,
@@ -45,9 +45,26 @@ const FUNCTIONS: [(&str, i64, Variables); 10] = [
             ("DELIVERY_BACKOFF_SECONDS", "DeliveryBackoffSeconds"),
             ("DIRECTORY_TABLE", "DirectoryTable"),
             ("MAILBOX_TABLE", "MailboxTable"),
+            ("PUSH_QUEUE_URL", "PushQueue"),
         ],
     ),
     ("asn-mailbox", 10, &[("MAILBOX_TABLE", "MailboxTable")]),
+    (
+        "asn-push",
+        30,
+        &[
+            ("DELIVERY_BACKOFF_SECONDS", "DeliveryBackoffSeconds"),
+            ("DIRECTORY_TABLE", "DirectoryTable"),
+            ("MAILBOX_TABLE", "MailboxTable"),
+            ("MESH_MAILBOX", "MeshMailbox"),
+            ("MESH_URL", "MeshUrl"),
+            ("MESH_WORKFLOW_ID", "MeshWorkflowId"),
+            ("PUSH_DLQ_URL", "PushDeadLetterQueue"),
+            ("PUSH_LOCAL_RECEIVERS", "LocalReceivers"),
+            ("PUSH_QUEUE_URL", "PushQueue"),
+            ("PUSH_SECRET_ARN", "PushSecret"),
+        ],
+    ),
     ("asn-relay", 30, &[("ASN_QUEUE_URL", "AsnQueue"), ("OUTBOX_TABLE", "OutboxTable")]),
     (
         "audit-ledger",
@@ -105,7 +122,7 @@ const FUNCTIONS: [(&str, i64, Variables); 10] = [
     ("service-status", 5, &[("DIRECTORY_TABLE", "DirectoryTable")]),
 ];
 
-const OUTPUTS: [&str; 12] = [
+const OUTPUTS: [&str; 15] = [
     "ApiUrl",
     "PlansTable",
     "AccessesTable",
@@ -118,6 +135,9 @@ const OUTPUTS: [&str; 12] = [
     "AuditKey",
     "AsnQueueUrl",
     "AsnDlqUrl",
+    "PushQueueUrl",
+    "PushDlqUrl",
+    "PushSecretArn",
 ];
 
 /// Tables have their keys and indexes, and nothing in them can be read, lost or dropped by accident.
@@ -178,7 +198,7 @@ fn shape(id: &str, table: &Value) -> (String, String, Vec<String>) {
 
 /// The key rotates and the secret does not; both are retained.
 pub(crate) fn keys(template: &Template, findings: &mut Findings) {
-    for id in ["DataKey", "ChildKeySecret", "AuditKey", "AuditBucket"] {
+    for id in ["DataKey", "ChildKeySecret", "PushSecret", "AuditKey", "AuditBucket"] {
         retained(template, id, findings);
     }
     findings.expect(template.property("DataKey", "EnableKeyRotation") == true, "DataKey does not rotate");
@@ -201,7 +221,8 @@ const READERS: [(&str, &str, &str); 2] =
     [("asn-relay", "OutboxTable", "RelayDeadLetterQueue"), ("audit-ledger", "AccessesTable", "LedgerDeadLetterQueue")];
 
 /// Function, rate, what it is told.
-const SCHEDULES: [(&str, &str, &str); 3] = [
+const SCHEDULES: [(&str, &str, &str); 4] = [
+    ("asn-push", "rate(1 minute)", ""),
     ("asn-relay", "rate(1 minute)", ""),
     ("audit-ledger", "rate(1 hour)", r#"{"task":"state-heads"}"#),
     ("audit-ledger", "rate(1 minute)", r#"{"task":"sweep"}"#),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::model::{Findings, Template, attribute_of, brief, granted, items, members, pairs, text};
 
 /// What each function may do, beside writing its own log and its traces.
-const ALLOWED: [(&str, &[(&str, &str)]); 10] = [
+const ALLOWED: [(&str, &[(&str, &str)]); 11] = [
     (
         "plan-upload",
         &[
@@ -54,10 +54,26 @@ const ALLOWED: [(&str, &[(&str, &str)]); 10] = [
     (
         "asn-delivery",
         &[
-            ("MailboxTable.Arn", "dynamodb:PutItem"),
+            ("MailboxTable.Arn", "dynamodb:PutItem dynamodb:UpdateItem"),
+            ("PushQueue.Arn", "sqs:SendMessage"),
             ("DirectoryTable.Arn", "dynamodb:GetItem"),
             ("AsnQueue.Arn", "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes sqs:ChangeMessageVisibility"),
             ("AsnDeadLetterQueue.Arn", "sqs:SendMessage"),
+            ("DataKey.Arn", "kms:Decrypt kms:GenerateDataKey"),
+        ],
+    ),
+    (
+        "asn-push",
+        &[
+            ("MailboxTable.Arn", "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem"),
+            ("${MailboxTable.Arn}/index/pushes", "dynamodb:Query"),
+            ("DirectoryTable.Arn", "dynamodb:GetItem"),
+            ("PushSecret", "secretsmanager:GetSecretValue"),
+            (
+                "PushQueue.Arn",
+                "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes sqs:ChangeMessageVisibility sqs:SendMessage",
+            ),
+            ("PushDeadLetterQueue.Arn", "sqs:SendMessage"),
             ("DataKey.Arn", "kms:Decrypt kms:GenerateDataKey"),
         ],
     ),

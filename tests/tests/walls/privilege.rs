@@ -11,7 +11,7 @@ use cpis_tests::{
     issuer::Issuer,
     permissions::Permission,
     runtime_api::Function,
-    world::{AUTHORITIES, World, authority_caller, csv, look_up, nhs_number, nurse, row, upload},
+    world::{AUTHORITIES, World, authority, authority_caller, csv, look_up, nhs_number, nurse, row, upload},
 };
 use serde_json::{Map, Value, json};
 
@@ -77,6 +77,7 @@ async fn observe() -> Observed {
     searches(&mut seen).await;
     notifications(&mut seen).await;
     mailbox(&mut seen).await;
+    pushes(&mut seen).await;
     seen.ask("service-status", &[(Request::new("GET", "/_ping"), 200), (Request::new("GET", "/_status"), 200)]).await;
     tokens(&mut seen).await;
     Observed { environment: function_environment(&seen.world.proxy.url, &seen.world.sqs), calls: seen.calls }
@@ -125,8 +126,10 @@ async fn searches(seen: &mut Seen) {
     seen.ask("audit-search", &asked).await;
 }
 
-/// The stream, the sweep for what it lost, and the queue with good and hopeless messages.
+/// The stream, the sweep for what it lost, and the queue with good and hopeless messages. One authority has chosen a webhook, at an
+/// address where nobody is.
 async fn notifications(seen: &mut Seen) {
+    seen.world.dynamo.put("directory", &chose_webhook());
     let owed = seen.world.dynamo.scan("outbox");
     let records = seen.world.owed_records();
     let [sweep, state_heads] = ["sweep", "state-heads"].map(|task| json!({"task": task}));
@@ -169,6 +172,36 @@ fn nights(record: &Value) -> Vec<Value> {
         record
     };
     (1..=3).map(night).collect()
+}
+
+/// An authority that chose a webhook.
+fn chose_webhook() -> Value {
+    let mut entry = authority(AUTHORITIES[1], "open");
+    entry["waysOut"] =
+        json!({"M": {"webhook": {"M": {"url": {"S": "http://127.0.0.1:9/asn"}, "keys": {"L": [{"N": "1"}]}}}}});
+    entry
+}
+
+/// The push queue with pushes to a receiver that is down and a hopeless message, and the sweep for what was never queued.
+async fn pushes(seen: &mut Seen) {
+    seen.world.proxy.keep_secret(r#"{"master": "a master secret of the tests"}"#);
+    // What was queued before is given up by its age; what the sweep queues now is tried.
+    seen.world.sqs.catch_up();
+    seen.world.sqs.send("push", &json!("not a push").to_string(), Map::new());
+    for mut item in seen.world.dynamo.scan("mailbox") {
+        if item.get("pushes").is_some() {
+            item["push"] = json!({"S": "due"});
+            item["push_at"] = json!({"S": "2026-01-01T00:00:00.000Z"});
+            seen.world.dynamo.put("mailbox", &item);
+        }
+    }
+    let function = seen.start("asn-push").await;
+    assert!(function.invoke_json(&events::schedule_event()).await.answer().is_some(), "{}", function.output());
+    let batch = seen.world.sqs.receive("push");
+    let answer = function.invoke_json(&events::sqs_event("push", &batch)).await.json();
+    assert!(!items(&answer["batchItemFailures"]).is_empty(), "the receiver is down: {answer}");
+    assert!(!seen.world.sqs.messages("push-dlq").is_empty());
+    seen.note("asn-push");
 }
 
 async fn mailbox(seen: &mut Seen) {

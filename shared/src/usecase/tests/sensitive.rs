@@ -109,7 +109,7 @@ fn shown(register: &Register, secrets: &[Secret]) -> Vec<Vec<u8>> {
         let Sent::Notification(asn) = sent else { panic!("{sent:?}") };
         let body = serde_json::to_string(&asn).expect("JSON");
         let message = Message { receipt: "r", body: &body, attempts: 1, trace: None, attributes: vec![] };
-        assert_eq!(run(handle(register, register, &queue, &clock(), &message, 60)), Outcome::Delivered);
+        assert_eq!(run(handle(register, register, &queue, &queue, &clock(), &message, 60)), Outcome::Delivered);
         bytes.push(body.into_bytes());
     }
     let all = PageRequest { limit: 1_000, after: None };

@@ -1,0 +1,219 @@
+//! Decode, push or sweep, say what must be tried again.
+
+use std::sync::{Mutex, PoisonError};
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
+use cpis::{
+    aws::{DeadLetters, Dynamo, PushTasks, Secrets},
+    domain::{
+        notification::Notification,
+        ways_out::{MeshBox, Webhook},
+    },
+    lambda::{
+        cached::CachedDirectory,
+        config::SystemClock,
+        telemetry::{Event, Level},
+    },
+    out::{MeshOut, WebhookOut},
+    ports::{Clock, Mesh, NotTaken, PortError, Tracked, Webhooks},
+    usecase::{
+        deliver::Message,
+        push::{Outcome, PushMessage, Pusher, Rested, sweep},
+    },
+};
+use jiff::{SignedDuration, Timestamp};
+use lambda_runtime::Error;
+use serde::Deserialize;
+
+const SERVICE: &str = "asn-push";
+/// How often MESH is told that our mailbox is in use. It wants to hear it once a day.
+const HANDSHAKE: SignedDuration = SignedDuration::from_hours(6);
+
+type OurSecrets = Secrets<SystemClock>;
+
+/// Why the function is called.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Cause {
+    /// Pushes are due.
+    Queue {
+        #[serde(rename = "Records")]
+        records: Vec<SqsMessage>,
+    },
+    /// A minute has passed.
+    Schedule {
+        /// Always `Scheduled Event`; told apart by being there.
+        #[serde(rename = "detail-type")]
+        _detail_type: String,
+    },
+}
+
+/// Both ways out.
+pub(crate) struct Out {
+    pub(crate) webhooks: WebhookOut<OurSecrets>,
+    pub(crate) mesh: MeshOut<OurSecrets>,
+}
+
+impl Webhooks for Out {
+    async fn send_webhook(&self, to: &Webhook, notification: &Notification, now: Timestamp) -> Result<(), NotTaken> {
+        self.webhooks.send_webhook(to, notification, now).await
+    }
+}
+
+impl Mesh for Out {
+    async fn send_mesh(
+        &self,
+        to: &MeshBox,
+        notification: &Notification,
+        now: Timestamp,
+    ) -> Result<Option<String>, NotTaken> {
+        self.mesh.send_mesh(to, notification, now).await
+    }
+
+    async fn track_mesh(&self, receipt: &str, now: Timestamp) -> Result<Tracked, NotTaken> {
+        self.mesh.track_mesh(receipt, now).await
+    }
+}
+
+pub(crate) struct Push {
+    pub(crate) directory: CachedDirectory<Dynamo, SystemClock>,
+    pub(crate) store: Dynamo,
+    pub(crate) out: Out,
+    pub(crate) queue: DeadLetters,
+    pub(crate) tasks: PushTasks,
+    pub(crate) backoff_seconds: u32,
+    pub(crate) claim_seconds: u32,
+    /// When MESH was last told that our mailbox is in use.
+    pub(crate) handshaken: Mutex<Option<Timestamp>>,
+}
+
+impl Push {
+    pub(crate) async fn handle(&self, cause: Cause) -> Result<SqsBatchResponse, Error> {
+        match cause {
+            Cause::Queue { records } => Ok(self.push(&records).await),
+            Cause::Schedule { .. } => {
+                self.handshake().await;
+                self.sweep().await
+            }
+        }
+    }
+
+    /// Answers with the messages that the queue must hand out again.
+    async fn push(&self, records: &[SqsMessage]) -> SqsBatchResponse {
+        let events: Vec<_> = records.iter().map(begin).collect();
+        let messages: Vec<_> = records.iter().map(received).collect();
+        let pusher = Pusher {
+            directory: &self.directory,
+            store: &self.store,
+            out: &self.out,
+            queue: &self.queue,
+            clock: &SystemClock,
+            backoff_seconds: self.backoff_seconds,
+            claim_seconds: self.claim_seconds,
+        };
+        let outcomes = pusher.handle(&messages).await;
+        let mut response = SqsBatchResponse::default();
+        for ((record, event), outcome) in records.iter().zip(events).zip(outcomes) {
+            log(event, &outcome);
+            if !outcome.is_done() {
+                response.add_failure(record.message_id.clone().unwrap_or_default());
+            }
+        }
+        response
+    }
+
+    async fn sweep(&self) -> Result<SqsBatchResponse, Error> {
+        let event = Event::begin(SERVICE);
+        let swept = match sweep(&self.store, &self.tasks, &SystemClock).await {
+            Ok(swept) => swept,
+            Err(error) => {
+                with_error(event, &error).level(Level::Error).emit("push.sweep-failed");
+                return Err(error.into());
+            }
+        };
+        let oldest = swept.oldest.map_or(0, |at| SystemClock.now().duration_since(at).as_secs());
+        let event =
+            event.metric("PushesOwedOldestSeconds", "Seconds", oldest).metric("PushesSwept", "Count", swept.found);
+        match &swept.error {
+            Some(error) => with_error(event, error).level(Level::Error).emit("push.swept"),
+            None => event.emit("push.swept"),
+        }
+        Ok(SqsBatchResponse::default())
+    }
+
+    async fn handshake(&self) {
+        let now = SystemClock.now();
+        let due = {
+            let last = self.handshaken.lock().unwrap_or_else(PoisonError::into_inner);
+            last.is_none_or(|last| now.duration_since(last) >= HANDSHAKE)
+        };
+        if !self.out.mesh.is_configured() || !due {
+            return;
+        }
+        let event = Event::begin(SERVICE);
+        match self.out.mesh.handshake(now).await {
+            Ok(()) => {
+                *self.handshaken.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+                event.emit("mesh.handshake");
+            }
+            Err(why) => {
+                let event = event.level(Level::Error).with("reason", why.code).with("status", why.status);
+                event.metric("MeshUnreachable", "Count", 1).emit("mesh.handshake-failed");
+            }
+        }
+    }
+}
+
+fn received(record: &SqsMessage) -> PushMessage<'_> {
+    let attribute = |name: &str| record.attributes.get(name);
+    let sent_at = attribute("SentTimestamp").and_then(|ms| Timestamp::from_millisecond(ms.parse().ok()?).ok());
+    let message = Message {
+        receipt: record.receipt_handle.as_deref().unwrap_or_default(),
+        body: record.body.as_deref().unwrap_or_default(),
+        attempts: attribute("ApproximateReceiveCount").and_then(|n| n.parse().ok()).unwrap_or(1),
+        trace: attribute("AWSTraceHeader").map(String::as_str),
+        attributes: record
+            .message_attributes
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.string_value.as_deref()?)))
+            .collect(),
+    };
+    PushMessage { message, sent_at }
+}
+
+fn begin(record: &SqsMessage) -> Event {
+    let attribute = |name: &str| record.message_attributes.get(name).and_then(|a| a.string_value.clone());
+    Event::begin(SERVICE)
+        .with("messageId", record.message_id.clone())
+        .with("authority", attribute("authority"))
+        .with("way", attribute("way"))
+        .with("traceId", attribute("traceId"))
+}
+
+fn log(event: Event, outcome: &Outcome) {
+    match outcome {
+        Outcome::Sent => event.metric("Pushed", "Count", 1).emit("push.sent"),
+        Outcome::Watched => event.emit("push.watched"),
+        Outcome::Collected => event.metric("PushCollected", "Count", 1).emit("push.collected"),
+        Outcome::AlreadySent => event.emit("push.already-sent"),
+        Outcome::NotWanted => event.emit("push.not-wanted"),
+        Outcome::Failed(why, rested) => {
+            let event = event.level(Level::Warn).with("reason", why.code).with("status", why.status);
+            let event = event.metric("PushFailed", "Count", 1);
+            match rested {
+                Rested::Now => event.metric("ReceiverRested", "Count", 1).emit("push.receiver-rests"),
+                Rested::No => event.emit("push.failed"),
+            }
+        }
+        Outcome::Waits(why) => event.with("reason", *why).metric("PushWaited", "Count", 1).emit("push.waits"),
+        Outcome::SetAside(why) => {
+            let event = event.level(Level::Error).with("reason", why.as_str());
+            event.metric("PushSetAside", "Count", 1).emit("push.set-aside");
+        }
+        Outcome::Retry(error) => with_error(event, error).emit("push.retry"),
+    }
+}
+
+fn with_error(event: Event, error: &PortError) -> Event {
+    event.level(Level::Warn).with("step", error.step).with("cause", error.cause.as_str())
+}
