@@ -20,6 +20,8 @@ use super::{AT_ONCE, PATIENCE};
 
 /// Letters in the queue: more than one call brings.
 const LETTERS: usize = 13;
+/// One of them is no notification.
+const UNREADABLE: usize = 4;
 /// Longer than anybody holds a message.
 const LONG: u64 = 13 * 3600;
 const WHY: &str = "a test of crashes";
@@ -73,6 +75,18 @@ impl Deed {
         place
     }
 
+    /// Letters that are in the dead-letter queue no more and that no entry of the audit log names (R71).
+    fn untold(self, place: &Place) -> Vec<Uuid> {
+        if self == Self::Restore {
+            return vec![];
+        }
+        let log = place.world.dynamo.scan("audit").iter().map(Value::to_string).collect::<String>();
+        let left = place.world.sqs.messages("asn-dlq");
+        let names = (0..LETTERS).filter(|n| *n != UNREADABLE).map(|n| (body(n), Uuid::from_u128(n as u128)));
+        let gone = names.filter(|(body, _)| left.iter().all(|m| m.body != *body)).map(|(_, id)| id);
+        gone.filter(|id| !log.contains(&id.to_string())).collect()
+    }
+
     /// Everything that must be the same in the end: what is in the queues, with all that belongs to it, and in the file.
     fn end(self, place: &Place) -> Value {
         let queue = |name: &str| -> BTreeSet<String> {
@@ -92,7 +106,7 @@ impl Deed {
 }
 
 fn body(n: usize) -> String {
-    if n == 4 {
+    if n == UNREADABLE {
         return "not a notification".into();
     }
     json!({
@@ -167,6 +181,8 @@ async fn survives(deed: Deed) {
             let fired = usize::from(place.world.proxy.calls().len() >= call);
             assert_eq!(place.world.proxy.fired(), fired, "{moment}");
             assert_eq!(&deed.end(&place), expected, "{moment}");
+            let untold = deed.untold(&place);
+            assert!(untold.is_empty(), "gone, and the audit log does not know: {untold:?}, {moment}");
             if deed == Deed::Restore && kill {
                 assert_eq!(place.world.sqs.messages("asn-dlq").len(), LETTERS, "each once: {moment}");
             }

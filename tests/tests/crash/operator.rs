@@ -28,12 +28,15 @@ struct Desk {
 
 impl Desk {
     async fn new() -> Self {
+        Self::whose_log_is(&[("AuditTable", "audit")]).await
+    }
+
+    /// Of a stack with these outputs beside the queues.
+    async fn whose_log_is(log: &[(&str, &str)]) -> Self {
         let world = World::new().await;
-        let outputs = [
-            ("AsnQueueUrl", world.sqs.queue_url("asn")),
-            ("AsnDlqUrl", world.sqs.queue_url("asn-dlq")),
-            ("AuditTable", "audit".to_owned()),
-        ];
+        let queues = [("AsnQueueUrl", "asn"), ("AsnDlqUrl", "asn-dlq")];
+        let mut outputs: Vec<_> = queues.iter().map(|(name, queue)| (*name, world.sqs.queue_url(queue))).collect();
+        outputs.extend(log.iter().map(|(name, table)| (*name, (*table).to_owned())));
         let operator = Operator::of(binaries::cpis(), &outputs).await;
         Self { world, operator }
     }
@@ -71,9 +74,25 @@ impl Desk {
         ended
     }
 
+    /// The steps that the audit log was told of, in order: each its kind, its details, and who.
+    fn trail(&self) -> Vec<Value> {
+        let mut entries: Vec<Value> = self.world.dynamo.scan("audit").into_iter().filter(is_of_letters).collect();
+        entries.sort_by_key(|entry| entry["at"]["S"].as_str().map(str::to_owned));
+        entries
+    }
+
     fn ids(&self, queue: &str) -> BTreeSet<Uuid> {
         self.world.sqs.messages(queue).iter().map(id).collect()
     }
+}
+
+fn is_of_letters(entry: &Value) -> bool {
+    entry["kind"]["S"].as_str().is_some_and(|kind| kind.starts_with("dead-letter"))
+}
+
+/// A detail of an entry of the audit log.
+fn detail<'a>(entry: &'a Value, name: &str) -> &'a str {
+    entry["details"]["M"][name]["S"].as_str().unwrap_or_default()
 }
 
 fn body(n: usize) -> String {
@@ -271,4 +290,55 @@ async fn letters_that_somebody_else_holds_are_told_of() {
     desk.world.sqs.advance(3_600);
     let _ = desk.done(&[&["replay"][..], &BECAUSE].concat()).await;
     assert_eq!(desk.ids("asn"), names(|_| true, 25));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r71_every_run_leaves_a_trail_of_who_why_which_and_what_became_of_each() {
+    let desk = Desk::with(25).await;
+    let _ = desk.done(&["replay", "--dry-run"]).await;
+    let _ = desk.done(&["list"]).await;
+    assert_eq!(desk.trail(), Vec::<Value>::new(), "looking is no deed");
+    let _ = desk
+        .done(&["replay", "--reason", "authority-closed", "--limit", "4", "--because", "INC-17", "--by", "kim"])
+        .await;
+    let trail = desk.trail();
+    let steps: BTreeMap<_, _> = trail.iter().map(|entry| (detail(entry, "step"), entry)).collect();
+    assert_eq!((trail.len(), steps.len()), (3, 3), "{trail:?}");
+    for entry in &trail {
+        assert_eq!((&entry["kind"]["S"], detail(entry, "why")), (&json!("dead-letter-replay"), "INC-17"));
+        assert_eq!(entry["actor"]["M"]["id"]["S"], "kim");
+    }
+    assert_eq!(detail(steps["begun"], "filter"), "reason=authority-closed limit=4");
+    let told: BTreeSet<Uuid> =
+        detail(steps["letters"], "replayed").split(',').filter_map(|id| id.parse().ok()).collect();
+    assert_eq!((told.len(), told), (4, desk.ids("asn")));
+    assert_eq!((detail(steps["ended"], "how"), detail(steps["ended"], "moved")), ("done", "4"));
+
+    let desk = Desk::with(3).await;
+    let (id, number) = (name(1).to_string(), nhs_number(1));
+    let shown = desk.done(&["show", &id, "--reveal", "--because", "asked by the authority"]).await;
+    assert!(shown.stdout.contains(&number), "{shown:?}");
+    let trail = desk.trail();
+    assert_eq!((trail.len(), &trail[0]["kind"]["S"]), (1, &json!("dead-letter-reveal")));
+    assert_eq!((detail(&trail[0], "revealed"), detail(&trail[0], "why")), (id.as_str(), "asked by the authority"));
+    assert!(!trail[0].to_string().contains(&number), "the log knows no number");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r71_what_cannot_be_told_is_not_done() {
+    // The log does not answer, or there is none.
+    for log in [&[("AuditTable", "no-such-table")][..], &[]] {
+        let desk = Desk::whose_log_is(log).await;
+        (0..5).for_each(|n| desk.put(n));
+        for arguments in [
+            &["show", &name(1).to_string(), "--reveal"][..],
+            &["replay"],
+            &["replay", "--in-aws"],
+            &["discard", "--all"],
+        ] {
+            let ended = desk.dlq(&[arguments, &BECAUSE].concat()).await;
+            assert!(ended.status == Some(1) && !ended.stdout.contains(&nhs_number(1)), "{arguments:?}: {ended:?}");
+            assert_eq!((desk.ids("asn-dlq").len(), desk.world.sqs.sent("asn")), (5, 0), "{arguments:?}");
+        }
+    }
 }
