@@ -1,10 +1,10 @@
 //! Hostile requests, each by its name, through the shipping binaries: each is answered with the refusal that openapi.yaml documents,
 //! none with a 5xx; nothing of it comes back or is logged; and the same process answers a good request right after.
 
+mod audits;
 mod lists;
 mod searches;
 mod tokens;
-
 mod uploads;
 
 use std::collections::BTreeSet;
