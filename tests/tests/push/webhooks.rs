@@ -77,7 +77,7 @@ async fn r75_one_of_153_receivers_is_down_and_nobody_else_waits() {
     // Three failures in a row rest a receiver; a second process may have had one more under way.
     assert!((3..=4).contains(&down.connections()), "{} connections to the dead one", down.connections());
     assert_eq!(world.sqs.messages("push").len(), BACKLOG as usize, "they wait");
-    let output = pushers.0.output() + &pushers.1.output();
+    let output = pushers.0.stop().await + &pushers.1.stop().await;
     assert_eq!(output.matches(r#""event":"push.receiver-rests""#).count(), 1, "told once: {output}");
 
     // It is well again, and its rest over: everything arrives, in as many rounds as it takes.
@@ -99,7 +99,7 @@ async fn r75_one_of_153_receivers_is_down_and_nobody_else_waits() {
     assert!(world.sqs.messages("push-dlq").is_empty());
     // Nothing of a child is in the queues or in what the functions wrote.
     let search = Search::new(&[]);
-    for output in [output, pusher.output(), delivery.output()] {
+    for output in [output, pusher.stop().await, delivery.stop().await] {
         assert_eq!(search.text("output", &output), []);
         assert!(!output.contains(&nhs_number(1)) && !output.contains("whsec_") && !output.contains(MASTER));
     }
@@ -210,7 +210,7 @@ async fn r74_a_receiver_is_believed_to_be_itself_only_with_a_certificate_for_its
         drain(&world, "asn", &world.start("asn-delivery").await).await;
         let pusher = world.start_with("asn-push", env).await;
         drain(&world, "push", &pusher).await;
-        let output = pusher.output();
+        let output = pusher.stop().await;
         assert!(output.contains(&format!(r#""event":"{outcome}""#)), "{url} {env:?}: {output}");
         if outcome == "push.failed" {
             assert!(output.contains("not-reached"), "{output}");
