@@ -1,20 +1,26 @@
 """Two chapters of the demo's story: who is refused, and the trail that refusals and look-ups leave."""
 import base64
 import collections
+import concurrent.futures
 import csv
 import io
+import itertools
 import json
 import pathlib
 import urllib.parse
+from collections.abc import Iterator
 from typing import Any
 
 from stack import wait_for
 from system import Call, Council, System, expect, shortened
 
-HOSPITAL, INJURIES, CRISIS_TEAM, CLINIC, DENTISTS, OVERSIGHT = "ZX001", "ZX004", "ZX005", "ZX009", "ZX00C", "ZX00D"
+HOSPITAL, SURGERY, INJURIES, CRISIS_TEAM = "ZX001", "ZX003", "ZX004", "ZX005"
+CLINIC, DENTISTS, OVERSIGHT = "ZX009", "ZX00C", "ZX00D"
 """Settings of the synthetic directory."""
 NOT_LISTED = "ZX0ZZ"
 SEARCH = "/cpis/audit/accesses/_search"
+GUESSES = 130
+"""Look-ups of children of whom nothing is held, in a row: more than anybody makes in a surgery."""
 
 
 class Staff:
@@ -47,6 +53,7 @@ def refusals(system: System, settings: list[dict[str, Any]], first: Council, sec
     refused(401, f"The same, its token rewritten to say {first.name}", system.call("GET", f"{first.path}/notifications", forged(second.token, first.code)))
     nurse = staff.token(HOSPITAL, "Noor Nosy", "R8001", "B0107", "B0170")
     refused(403, "A nurse, searching who looked at whom", search(system, nurse, child=child))
+    scraper(system, staff)
     narrator.say("With the patient's consent the clinic sees the plan, and the authority is told that somebody has; not who, nor where:")
     consented = look(clinician, PatientConsent="true")
     expect(consented.status == 200 and consented.json["total"] > 0, f"with consent the clinic sees the plan: {consented.status}")
@@ -54,6 +61,27 @@ def refusals(system: System, settings: list[dict[str, Any]], first: Council, sec
     told = wait_for("the notification", 60, lambda: withheld(system, first))
     expect("Kim Kindly" not in json.dumps(told) and CLINIC not in json.dumps(told), f"the notification says nothing: {told}")
     narrator.quote(f"{told[-1]['viewer']['name']}. {told[-1]['organisation']['name']}.")
+
+
+def scraper(system: System, staff: Staff) -> None:
+    """Somebody with a stolen card tries one number after the other, and is stopped."""
+    token = staff.token(SURGERY, "Sly Scraper", "R0260", "B0170")
+    ask = lambda number: system.look_up("CareTeam", number, token, IsUnscheduledAccessEvent="false")
+    numbers = list(itertools.islice(nhs_numbers(999_700_000), GUESSES))
+    with system.narrator.step(f"A surgery's stolen card tries {GUESSES} numbers, one after the other") as step:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            list(pool.map(ask, numbers))
+        stopped = wait_for("the stop", 60, lambda: next((answer for answer in [ask(numbers[0])] if answer.status == 429), None))
+        step.label = f"A surgery's stolen card tried {GUESSES} numbers, one after the other"
+    show_refusal(system, 429, "The next one that it tries", stopped)
+
+
+def nhs_numbers(stem: int) -> Iterator[str]:
+    """Valid numbers from a stem of nine digits on, of those that are never issued."""
+    for nine in itertools.count(stem):
+        digit = 11 - sum(int(d) * weight for d, weight in zip(str(nine), range(10, 1, -1))) % 11
+        if digit != 10:
+            yield f"{nine}{digit % 11}"
 
 
 def withheld(system: System, council: Council) -> list[dict[str, Any]]:
