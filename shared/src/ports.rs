@@ -1,9 +1,11 @@
 //! What use cases need of the world: one trait a capability, so that a signature says what a function may touch.
 
 pub mod audit;
+pub mod mailbox;
 pub mod push;
 
 pub use audit::*;
+pub use mailbox::*;
 pub use push::*;
 
 use std::{collections::BTreeMap, future::Future};
@@ -17,7 +19,7 @@ use crate::domain::{
     authority::{Authority, AuthorityCode},
     contact::Contact,
     nhs_number::ChildKey,
-    notification::{Delivered, Notification, State},
+    notification::Notification,
     pilot::Pilot,
     plan::{Plan, PlanId},
     setting::Setting,
@@ -248,6 +250,12 @@ pub trait AccessLog: Sync {
     fn record(&self, access: &Access) -> impl Future<Output = PortResult<Option<Access>>> + Send;
 }
 
+/// Reads one access back.
+pub trait AccessReader: Sync {
+    /// An access, read consistently; `None` where there is none of this child under this id.
+    fn access(&self, child: &ChildKey, id: Uuid) -> impl Future<Output = PortResult<Option<Access>>> + Send;
+}
+
 /// Reads accesses back.
 pub trait AccessHistory: Sync {
     /// A child's accesses, newest first.
@@ -314,31 +322,6 @@ pub struct SetAside {
     pub trace: Option<String>,
     /// The message's own attributes, to be kept.
     pub attributes: BTreeMap<String, String>,
-}
-
-/// An authority's mailbox, to deliver to.
-pub trait Mailbox: Sync {
-    /// Puts a notification there as unread. One of the same id is left as it is, and `false` returned.
-    fn deliver(&self, delivered: &Delivered) -> impl Future<Output = PortResult<bool>> + Send;
-}
-
-/// An authority's mailbox, to read.
-pub trait MailboxReader: Sync {
-    /// Notifications, oldest first; of one state, or all.
-    fn notifications(
-        &self,
-        authority: &AuthorityCode,
-        state: Option<State>,
-        page: &PageRequest,
-    ) -> impl Future<Output = PortResult<Page<Delivered>>> + Send;
-
-    /// Marks one as acknowledged. The first acknowledgement stands; `None` where there is no such notification.
-    fn acknowledge(
-        &self,
-        authority: &AuthorityCode,
-        id: Uuid,
-        at: Timestamp,
-    ) -> impl Future<Output = PortResult<Option<Delivered>>> + Send;
 }
 
 /// Knows the authorities.

@@ -8,9 +8,10 @@ use cpis::{
     lambda::{
         cached::CachedDirectory,
         config::SystemClock,
+        sqs::received,
         telemetry::{Event, Level},
     },
-    usecase::deliver::{Failure, Message, Outcome, handle},
+    usecase::deliver::{Failure, Outcome, handle},
 };
 use futures_util::{FutureExt, future::join_all};
 
@@ -42,17 +43,7 @@ impl Delivery {
     /// Whether the queue may forget the message.
     async fn deliver(&self, message: &SqsMessage) -> bool {
         let event = begin(message);
-        let received = Message {
-            receipt: message.receipt_handle.as_deref().unwrap_or_default(),
-            body: message.body.as_deref().unwrap_or_default(),
-            attempts: message.attributes.get("ApproximateReceiveCount").and_then(|n| n.parse().ok()).unwrap_or(1),
-            trace: message.attributes.get("AWSTraceHeader").map(String::as_str),
-            attributes: message
-                .message_attributes
-                .iter()
-                .filter_map(|(name, value)| Some((name.as_str(), value.string_value.as_deref()?)))
-                .collect(),
-        };
+        let received = received(message);
         let delivery = handle(
             &self.directory,
             &self.mailbox,

@@ -1,4 +1,4 @@
-//! An authority's mailbox of notifications: list and acknowledge.
+//! An authority's mailbox of notifications: list, acknowledge, action, and the authority's rules; and whether one was received.
 
 mod handler;
 
@@ -11,7 +11,11 @@ use lambda_http::Error;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let tables = Tables { mailbox: config::required("MAILBOX_TABLE")?, ..Tables::default() };
+    let tables = Tables {
+        mailbox: config::required("MAILBOX_TABLE")?,
+        accesses: config::required("ACCESSES_TABLE")?,
+        ..Tables::default()
+    };
     let store = Dynamo::new(&aws::load(), tables);
     let store = &store;
     serve("asn-mailbox", move |incoming| handler::handle(store, incoming)).await

@@ -12,18 +12,17 @@ use cpis::{
     lambda::{
         cached::CachedDirectory,
         config::SystemClock,
+        sqs::received,
         telemetry::{Event, Level},
     },
     out::{MeshOut, WebhookOut},
     ports::{Clock, Mesh, NotTaken, PortError, Tracked, Webhooks},
-    usecase::{
-        deliver::Message,
-        push::{Outcome, PushMessage, Pusher, Rested, sweep},
-    },
+    usecase::push::{Outcome, Pusher, Rested, sweep},
 };
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::Error;
 use serde::Deserialize;
+use uuid::Uuid;
 
 const SERVICE: &str = "asn-push";
 /// How often MESH is told that our mailbox is in use. It wants to hear it once a day.
@@ -64,10 +63,11 @@ impl Mesh for Out {
     async fn send_mesh(
         &self,
         to: &MeshBox,
+        local_id: Uuid,
         notification: &Notification,
         now: Timestamp,
     ) -> Result<Option<String>, NotTaken> {
-        self.mesh.send_mesh(to, notification, now).await
+        self.mesh.send_mesh(to, local_id, notification, now).await
     }
 
     async fn track_mesh(&self, receipt: &str, now: Timestamp) -> Result<Tracked, NotTaken> {
@@ -162,23 +162,6 @@ impl Push {
             }
         }
     }
-}
-
-fn received(record: &SqsMessage) -> PushMessage<'_> {
-    let attribute = |name: &str| record.attributes.get(name);
-    let sent_at = attribute("SentTimestamp").and_then(|ms| Timestamp::from_millisecond(ms.parse().ok()?).ok());
-    let message = Message {
-        receipt: record.receipt_handle.as_deref().unwrap_or_default(),
-        body: record.body.as_deref().unwrap_or_default(),
-        attempts: attribute("ApproximateReceiveCount").and_then(|n| n.parse().ok()).unwrap_or(1),
-        trace: attribute("AWSTraceHeader").map(String::as_str),
-        attributes: record
-            .message_attributes
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str(), value.string_value.as_deref()?)))
-            .collect(),
-    };
-    PushMessage { message, sent_at }
 }
 
 fn begin(record: &SqsMessage) -> Event {

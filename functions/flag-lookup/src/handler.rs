@@ -14,6 +14,7 @@ use cpis::{
     usecase::look_up::{self, LookUp, Seen},
     wire::{
         fhir::{self, Kind, Outcome, Searched},
+        mailbox::receipt_path,
         search::{self, SearchError},
     },
 };
@@ -88,6 +89,11 @@ fn disclosed<T>(seen: &Seen<T>) -> &'static str {
 }
 
 fn describe<T>(answer: Answer, seen: &Seen<T>, store_ms: f64) -> Answer {
+    // R86: where the setting may ask whether those who are told have received it.
+    let answer = match receipt_path(&seen.access) {
+        Some(path) => answer.header("notification-receipt", path),
+        None => answer,
+    };
     answer
         .with("interaction", seen.access.interaction.name())
         .with("organisation", seen.access.organisation.code.as_str())

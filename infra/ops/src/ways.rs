@@ -48,6 +48,7 @@ enum WaysCommand {
     /// Set an authority's webhook or MESH mailbox, or take it away
     #[command(after_help = help!("  cpis ways set E06000001 --webhook https://hooks.council.example/cpis --because 'their request of 3 May'
   cpis ways set E06000001 --mesh X26ABC1 --because 'their request of 3 May'
+  cpis ways set E06000001 --second-mesh X26ABC2 --because 'their duty team'
   cpis ways set E06000001 --no-webhook --because 'they read the mailbox'
 
 It counts for notifications delivered from then on, within a minute. The mailbox has every notification, whatever is set."))]
@@ -77,6 +78,18 @@ struct SetArgs {
     /// No MESH any more
     #[arg(long)]
     no_mesh: bool,
+    /// Address of the second contact's webhook: told of what is left unread for too long
+    #[arg(long, value_name = "URL", conflicts_with = "no_second_webhook")]
+    second_webhook: Option<String>,
+    /// No second contact by webhook any more
+    #[arg(long)]
+    no_second_webhook: bool,
+    /// The second contact's MESH mailbox
+    #[arg(long, value_name = "MAILBOX", conflicts_with = "no_second_mesh", value_parser = mailbox)]
+    second_mesh: Option<String>,
+    /// No second contact by MESH any more
+    #[arg(long)]
+    no_second_mesh: bool,
     #[command(flatten)]
     operator: Operator,
 }
@@ -127,23 +140,32 @@ impl WaysArgs {
 }
 
 /// What is to be changed; `Some(None)` takes a way away.
+#[derive(Debug, Default)]
 struct Change {
     webhook: Option<Option<String>>,
     mesh: Option<Option<String>>,
+    second_webhook: Option<Option<String>>,
+    second_mesh: Option<Option<String>>,
 }
 
 impl SetArgs {
     fn check(&self) -> Result<Change> {
-        if let Some(url) = &self.webhook {
+        for (name, url) in [("--webhook", &self.webhook), ("--second-webhook", &self.second_webhook)] {
+            let Some(url) = url else { continue };
             // As strict as what sends; only a local emulator may be told of this machine.
-            ReceiverUrl::parse(url, reach()).map_err(|refused| Failure::usage(format!("--webhook: {refused}")))?;
+            ReceiverUrl::parse(url, reach()).map_err(|refused| Failure::usage(format!("{name}: {refused}")))?;
         }
-        let webhook = self.webhook.clone().map(Some).or(self.no_webhook.then_some(None));
-        let mesh = self.mesh.clone().map(Some).or(self.no_mesh.then_some(None));
-        if webhook.is_none() && mesh.is_none() {
-            return Err(Failure::usage("say what to set: --webhook, --mesh, --no-webhook or --no-mesh"));
+        let told = |set: &Option<String>, none: bool| set.clone().map(Some).or(none.then_some(None));
+        let change = Change {
+            webhook: told(&self.webhook, self.no_webhook),
+            mesh: told(&self.mesh, self.no_mesh),
+            second_webhook: told(&self.second_webhook, self.no_second_webhook),
+            second_mesh: told(&self.second_mesh, self.no_second_mesh),
+        };
+        if change.is_empty() {
+            return Err(Failure::usage("say what to set, such as --webhook, --mesh or --no-webhook; see --help"));
         }
-        Ok(Change { webhook, mesh })
+        Ok(change)
     }
 }
 
@@ -155,18 +177,32 @@ fn reach() -> Reach {
 }
 
 impl Change {
-    fn applied_to(self, held: WaysOut) -> WaysOut {
-        let webhook = match self.webhook {
-            None => held.webhook,
-            // Another address keeps its keys: the authority need not change what it verifies with.
-            Some(url) => url.map(|url| match held.webhook {
-                Some(held) => Webhook { url, ..held },
-                None => Webhook::at(url),
-            }),
-        };
-        let mesh = self.mesh.map_or(held.mesh, |mesh| mesh.map(|mailbox| MeshBox { mailbox }));
-        WaysOut { webhook, mesh }
+    const fn is_empty(&self) -> bool {
+        self.webhook.is_none() && self.mesh.is_none() && self.second_webhook.is_none() && self.second_mesh.is_none()
     }
+
+    fn applied_to(self, held: WaysOut) -> WaysOut {
+        let keys = signing(&held).map(<[u32]>::to_vec);
+        WaysOut {
+            webhook: webhook_after(self.webhook, held.webhook, keys.as_deref()),
+            mesh: mesh_after(self.mesh, held.mesh),
+            second_webhook: webhook_after(self.second_webhook, held.second_webhook, keys.as_deref()),
+            second_mesh: mesh_after(self.second_mesh, held.second_mesh),
+        }
+    }
+}
+
+/// Another address keeps its keys: the authority need not change what it verifies with.
+fn webhook_after(change: Option<Option<String>>, held: Option<Webhook>, keys: Option<&[u32]>) -> Option<Webhook> {
+    let Some(url) = change else { return held };
+    url.map(|url| match keys {
+        Some(keys) => Webhook { url, keys: keys.to_vec() },
+        None => Webhook::at(url),
+    })
+}
+
+fn mesh_after(change: Option<Option<String>>, held: Option<MeshBox>) -> Option<MeshBox> {
+    change.map_or(held, |mesh| mesh.map(|mailbox| MeshBox { mailbox }))
 }
 
 impl KeyArgs {
@@ -175,14 +211,17 @@ impl KeyArgs {
         let why = if self.rotate || self.settle { self.operator.because("changing a key")? } else { "" };
         let directory = Entries { stack: stack.open().await?, code };
         let mut ways = directory.read().await?;
-        let Some(webhook) = &mut ways.webhook else {
+        let Some(numbers) = signing(&ways).map(<[u32]>::to_vec) else {
             return Err(Failure::error(format!("{} has no webhook; see `cpis ways set --help`", self.code)));
         };
+        let numbers = if self.rotate || self.settle { turned(&numbers, self.rotate) } else { numbers };
         if self.rotate || self.settle {
-            webhook.keys = turned(&webhook.keys, self.rotate);
+            // The same keys sign for both contacts, so that an authority has one secret to keep.
+            for webhook in [&mut ways.webhook, &mut ways.second_webhook].into_iter().flatten() {
+                webhook.keys.clone_from(&numbers);
+            }
             directory.write(&ways, &self.operator, why).await?;
         }
-        let numbers = ways.webhook.map(|webhook| webhook.keys).unwrap_or_default();
         let keys = directory.keys(&numbers).await?;
         if json {
             output::json(&keys)?
@@ -191,6 +230,11 @@ impl KeyArgs {
         }
         Ok(())
     }
+}
+
+/// Numbers of the keys that sign an authority's webhooks; none where it has no webhook.
+fn signing(ways: &WaysOut) -> Option<&[u32]> {
+    ways.webhook.as_ref().or(ways.second_webhook.as_ref()).map(|webhook| webhook.keys.as_slice())
 }
 
 /// The keys that sign after a change: a new one beside the newest, or the newest alone.
@@ -228,7 +272,7 @@ impl Entries {
 
     /// Writes what was chosen, once the audit log has it.
     async fn write(&self, ways: &WaysOut, operator: &Operator, why: &str) -> Result<()> {
-        let chosen = ways.ways().map(|way| way.name()).collect::<Vec<_>>().join(",");
+        let chosen = ways.ways().chain(ways.second_ways()).map(|way| way.name()).collect::<Vec<_>>().join(",");
         let entry = Entry::new(Uuid::new_v4(), Timestamp::now(), kind::DIRECTORY_CHANGE, operator.actor()?, "")
             .with("entry", format!("authority {}", self.code))
             .with("ways", chosen)
@@ -272,6 +316,12 @@ fn print(ways: &WaysOut, json: bool) -> Result<()> {
     if let Some(mesh) = &ways.mesh {
         output::line(&format!("mesh     {}", mesh.mailbox))?;
     }
+    if let Some(webhook) = &ways.second_webhook {
+        output::line(&format!("second contact by webhook  {}", webhook.url))?;
+    }
+    if let Some(mesh) = &ways.second_mesh {
+        output::line(&format!("second contact by mesh     {}", mesh.mailbox))?;
+    }
     Ok(())
 }
 
@@ -283,20 +333,22 @@ mod tests {
         WaysOut {
             webhook: Some(Webhook { url: "https://council.example/old".into(), keys: vec![3, 2] }),
             mesh: Some(MeshBox { mailbox: "X26ABC1".into() }),
+            second_webhook: None,
+            second_mesh: Some(MeshBox { mailbox: "X26ABC3".into() }),
         }
     }
 
     #[test]
     fn what_is_not_named_stays_as_it_is() {
         let new = "https://council.example/new".to_owned();
-        let webhook = Change { webhook: Some(Some(new.clone())), mesh: None }.applied_to(held());
+        let webhook = Change { webhook: Some(Some(new.clone())), ..Change::default() }.applied_to(held());
         assert_eq!(webhook.webhook, Some(Webhook { url: new.clone(), keys: vec![3, 2] }), "its keys stay");
         assert_eq!(webhook.mesh, held().mesh);
-        let none = Change { webhook: Some(None), mesh: None }.applied_to(held());
-        assert_eq!((none.webhook, none.mesh), (None, held().mesh));
-        let mesh = Change { webhook: None, mesh: Some(Some("X26ABC2".into())) }.applied_to(WaysOut::default());
-        assert_eq!(mesh, WaysOut { webhook: None, mesh: Some(MeshBox { mailbox: "X26ABC2".into() }) });
-        let first = Change { webhook: Some(Some(new.clone())), mesh: None }.applied_to(WaysOut::default());
+        let none = Change { webhook: Some(None), ..Change::default() }.applied_to(held());
+        assert_eq!((none.webhook, none.mesh, none.second_mesh), (None, held().mesh, held().second_mesh));
+        let mesh = Change { mesh: Some(Some("X26ABC2".into())), ..Change::default() }.applied_to(WaysOut::default());
+        assert_eq!(mesh, WaysOut { mesh: Some(MeshBox { mailbox: "X26ABC2".into() }), ..WaysOut::default() });
+        let first = Change { webhook: Some(Some(new.clone())), ..Change::default() }.applied_to(WaysOut::default());
         assert_eq!(first.webhook, Some(Webhook::at(new)));
     }
 

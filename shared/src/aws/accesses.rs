@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::{
         error::TransactionCanceledException,
     },
 };
+use uuid::Uuid;
 
 use super::{
     dynamo::{Dynamo, Item, after, from_item, limit, next, s, start, to_item},
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     domain::{access::Access, nhs_number::ChildKey},
-    ports::{AccessHistory, AccessLog, Page, PageRequest, PortError, PortResult},
+    ports::{AccessHistory, AccessLog, AccessReader, Page, PageRequest, PortError, PortResult},
 };
 
 /// How often a transaction is tried that others on the same access hinder.
@@ -109,6 +110,15 @@ fn cancelled<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<Cancelle
         return Some(Cancelled::Refused(earlier));
     }
     reasons.iter().any(|reason| reason.code() == Some("TransactionConflict")).then_some(Cancelled::Hindered)
+}
+
+impl AccessReader for Dynamo {
+    async fn access(&self, child: &ChildKey, id: Uuid) -> PortResult<Option<Access>> {
+        const STEP: &str = "accesses.get";
+        let get = self.client.get_item().table_name(&self.tables.accesses).consistent_read(true);
+        let found = get.key(CHILD, s(child.as_str())).key(ID, s(id)).send().await.map_err(failed(STEP))?;
+        found.item.map(|item| from_item(item, STEP)).transpose()
+    }
 }
 
 impl AccessHistory for Dynamo {

@@ -50,6 +50,14 @@ pub const PUSHES: &str = "pushes";
 pub const DUE: &str = "due";
 /// mailbox: since when it is due.
 pub const PUSH_AT: &str = "push_at";
+/// mailbox: the attribute that puts an item into [`WAKES`]; its value is [`DUE`].
+pub const WAKE: &str = "wake";
+/// mailbox: when something is next to be done with it.
+pub const WAKE_AT: &str = "wake_at";
+/// mailbox: sparse index of what is to be looked at again, by [`WAKE`] and [`WAKE_AT`].
+pub const WAKES: &str = "wakes";
+/// mailbox: [`ID`] of the authority's own rules of reading.
+pub const READING: &str = "reading";
 /// limits: who is counted or stopped.
 pub const SUBJECT: &str = "subject";
 /// limits: which stretch of time, or [`STOP`].

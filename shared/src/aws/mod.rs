@@ -36,6 +36,8 @@ mod secrets;
 mod unaudited;
 #[cfg(feature = "dynamodb")]
 mod uploads;
+#[cfg(feature = "dynamodb")]
+mod wakes;
 
 #[cfg(feature = "archive")]
 pub use archive::{HeadBucket, HeadKey};

@@ -1,7 +1,7 @@
 //! Table `mailbox`: what is to be pushed, how far it has come, and how each receiver stands.
 
 use aws_sdk_dynamodb::{
-    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    operation::update_item::UpdateItemError,
     types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use jiff::Timestamp;
@@ -155,17 +155,6 @@ impl Circuits for Dynamo {
             Err(e) if e.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(false),
             Err(error) => Err(failed(STEP)(error)),
         }
-    }
-}
-
-impl Dynamo {
-    fn update_mailbox(
-        &self,
-        authority: &AuthorityCode,
-        id: aws_sdk_dynamodb::types::AttributeValue,
-    ) -> UpdateItemFluentBuilder {
-        let update = self.client.update_item().table_name(&self.tables.mailbox);
-        update.key(LA, s(authority.as_str())).key(ID, id)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A look-up that was made: who, when, from where, what was disclosed, and whom to tell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use super::{
     plan::Plan,
     policy::{Presentation, Refusal},
     setting::CareKind,
+    signal::{self, Signal},
 };
 
 /// Which search was made.
@@ -46,6 +47,9 @@ pub struct Owed {
     pub authority: AuthorityCode,
     /// The authority's own case ids of the plans seen.
     pub local_ids: Vec<String>,
+    /// What these plans say about whether it can wait (R83).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub signals: BTreeSet<Signal>,
 }
 
 /// A look-up, as recorded before its answer leaves (R21).
@@ -131,17 +135,24 @@ pub fn reused_id(id: Uuid, age: SignedDuration) -> Option<Uuid> {
     (windows > 0).then(|| Uuid::new_v5(&id, &windows.to_be_bytes()))
 }
 
-/// R24: one entry for each authority with a plan among those shown, with its case ids.
+/// R24: one entry for each authority with a plan among those shown, with its case ids and what its plans signal (R83). What
+/// another authority's plan says is not told.
 #[must_use]
-pub fn owed_for<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Vec<Owed> {
-    let mut by_authority: BTreeMap<&AuthorityCode, Vec<String>> = BTreeMap::new();
+pub fn owed_for<'a>(plans: impl IntoIterator<Item = &'a Plan>, at: Timestamp) -> Vec<Owed> {
+    let mut by_authority: BTreeMap<&AuthorityCode, Vec<&Plan>> = BTreeMap::new();
     for plan in plans {
-        let ids = by_authority.entry(&plan.authority).or_default();
-        if let Some(id) = plan.local_id.as_ref().filter(|id| !ids.contains(id)) {
-            ids.push(id.clone());
-        }
+        by_authority.entry(&plan.authority).or_default().push(plan);
     }
-    by_authority.into_iter().map(|(authority, local_ids)| Owed { authority: authority.clone(), local_ids }).collect()
+    let owed = |(authority, plans): (&AuthorityCode, Vec<&Plan>)| {
+        let mut local_ids: Vec<String> = Vec::new();
+        for id in plans.iter().filter_map(|plan| plan.local_id.as_ref()) {
+            if !local_ids.contains(id) {
+                local_ids.push(id.clone());
+            }
+        }
+        Owed { authority: authority.clone(), local_ids, signals: signal::of_plans(plans, at) }
+    };
+    by_authority.into_iter().map(owed).collect()
 }
 
 impl Access {
@@ -327,7 +338,11 @@ mod tests {
 
     #[test]
     fn r21_r22_a_retry_that_would_disclose_more_is_recorded_and_told() {
-        let owed = |code: &str| Owed { authority: AuthorityCode::parse(code).expect("valid"), local_ids: vec![] };
+        let owed = |code: &str| Owed {
+            authority: AuthorityCode::parse(code).expect("valid"),
+            local_ids: vec![],
+            signals: BTreeSet::new(),
+        };
         let first = Access { owed: vec![owed("E06000001")], ..access("a", 1) };
         assert_eq!(first.uncovered(&first), None);
         let wider = Access {

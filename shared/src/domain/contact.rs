@@ -61,6 +61,22 @@ pub fn seconds_ahead_in_england(now: Timestamp) -> i32 {
     london().to_offset(now).seconds()
 }
 
+/// The hour by the clock in London, 0 to 23.
+#[must_use]
+pub fn hour_in_england(now: Timestamp) -> i8 {
+    now.to_zoned(london()).hour()
+}
+
+/// The first moment after `now` at which the clock in London shows this full hour (0 to 23).
+#[must_use]
+pub fn next_hour_in_england(now: Timestamp, hour: i8) -> Timestamp {
+    let local = now.to_zoned(london());
+    let on = |day: Date| day.at(hour.clamp(0, 23), 0, 0, 0).to_zoned(london()).map(|at| at.timestamp()).ok();
+    let today = on(local.date()).filter(|at| *at > now);
+    let tomorrow = || on(local.date().saturating_add(jiff::Span::new().days(1)));
+    today.or_else(tomorrow).unwrap_or(now)
+}
+
 /// R10: 09:00 to 17:00 by the clock in London, Monday to Friday, bank holidays excepted.
 #[must_use]
 pub fn offices_open(now: Timestamp) -> bool {

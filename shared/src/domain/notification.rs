@@ -1,7 +1,9 @@
-//! The access to service notification (ASN) that an authority receives.
+//! What an authority is told, first of all the access to service notification (ASN), and its life in the mailbox.
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use super::{
@@ -9,23 +11,87 @@ use super::{
     authority::AuthorityCode,
     caller::{JobRole, Requester, SafeguardingLead},
     nhs_number::NhsNumber,
+    notice::{Digest, MatchRateLow, NumberChanged, PlanMoved, UploadOverdue},
     policy::Presentation,
-    ways_out::Pushes,
+    reading::Reading,
+    signal::{self, Signal},
+    ways_out::{Pushes, Way, WaysOut},
 };
 
-/// An access to service notification. What it does not hold it must never hold: no reason, diagnosis or outcome (R25).
+/// What an authority is told: of an access to its child's record, or of something else that it must know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notification {
-    /// Business id, from the access and the authority (R26).
+    /// Business id: of an access, from the access and the authority (R26); of anything else, from what it tells (R87).
     pub id: Uuid,
-    /// The access it tells of.
-    pub access_id: Uuid,
     /// Whom it is for.
     pub authority: AuthorityCode,
-    /// When the child's record was looked at.
+    /// When what it tells of happened.
     #[serde(serialize_with = "super::time::serialize")]
     pub at: Timestamp,
+    /// The look-up's `TraceID`; of what no look-up raised, and of an access shown generically (R41), an id of ours.
+    pub trace_id: Uuid,
+    /// What it tells.
+    #[serde(flatten)]
+    pub content: Content,
+}
+
+/// What a notification tells, by `kind`. One that says no kind is of an access, as all were before there were others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self", tag = "kind", rename_all = "kebab-case")]
+pub enum Content {
+    /// The record of a child was looked at: an access to service notification.
+    Access(AccessTold),
+    /// An NHS number that the authority uploaded is superseded or no longer in use.
+    NumberChanged(NumberChanged),
+    /// No upload has come for too long.
+    UploadOverdue(UploadOverdue),
+    /// Too few of a day's records could be matched.
+    MatchRateLow(MatchRateLow),
+    /// Another authority has started a plan of the same kind for the child.
+    PlanMoved(PlanMoved),
+    /// Accesses that could wait, told together (R84).
+    Digest(Digest),
+}
+
+/// Kind of a notification that does not say its kind.
+const ACCESS: &str = "access";
+
+impl Serialize for Content {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut fields = serde_json::Map::deserialize(deserializer)?;
+        fields.entry("kind").or_insert_with(|| ACCESS.into());
+        Self::deserialize(serde_json::Value::Object(fields)).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Content {
+    /// Its name in messages, filters and logs.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Access(_) => ACCESS,
+            Self::NumberChanged(_) => "number-changed",
+            Self::UploadOverdue(_) => "upload-overdue",
+            Self::MatchRateLow(_) => "match-rate-low",
+            Self::PlanMoved(_) => "plan-moved",
+            Self::Digest(_) => "digest",
+        }
+    }
+}
+
+/// An access, as it is told. What it does not hold it must never hold: no reason, diagnosis or outcome (R25).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessTold {
+    /// The access.
+    pub access_id: Uuid,
     /// The child's number; for an unborn plan the mother's.
     pub nhs_number: NhsNumber,
     /// The authority's own case ids of the plans seen.
@@ -34,8 +100,9 @@ pub struct Notification {
     pub viewer: Viewer,
     /// On whose behalf.
     pub organisation: Place,
-    /// The look-up's `TraceID`; where the access is shown generically, its id again (R41).
-    pub trace_id: Uuid,
+    /// Why it cannot wait; empty where it can (R83).
+    #[serde(default)]
+    pub signals: BTreeSet<Signal>,
 }
 
 /// What stands for the person where an access is shown generically (R41).
@@ -51,6 +118,9 @@ pub struct Place {
     pub code: Option<String>,
     /// Name to show.
     pub name: String,
+    /// Region of England in which it lies; none where it is not known or the access is shown generically.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
 }
 
 /// Who looked, as far as the authority may know it: a name and a job role, no ids (R25).
@@ -78,12 +148,13 @@ fn told(access: &Access) -> (Viewer, Place, Uuid) {
             let name = access.requester.name().to_owned();
             let viewer = Viewer { name, job_role, safeguarding_lead: access.safeguarding().cloned() };
             let organisation = access.organisation.clone();
-            (viewer, Place { code: Some(organisation.code), name: organisation.name }, access.trace_id)
+            let place = Place { code: Some(organisation.code), name: organisation.name, region: access.region.clone() };
+            (viewer, place, access.trace_id)
         }
         Presentation::Generic => {
             let viewer = Viewer { name: GENERIC_PERSON.to_owned(), job_role: None, safeguarding_lead: None };
             // A caller's own id may name its machine (UUID version 1 does).
-            (viewer, Place { code: None, name: GENERIC_PLACE.to_owned() }, access.id)
+            (viewer, Place { code: None, name: GENERIC_PLACE.to_owned(), region: None }, access.id)
         }
     }
 }
@@ -101,46 +172,88 @@ impl Access {
     pub fn notifications(&self) -> Vec<Notification> {
         let Some(nhs_number) = &self.nhs_number else { return Vec::new() };
         let (viewer, organisation, trace_id) = told(self);
-        let notification = |owed: &Owed| Notification {
-            id: notification_id(self.id, &owed.authority),
+        let content = |owed: &Owed| AccessTold {
             access_id: self.id,
-            authority: owed.authority.clone(),
-            at: self.at,
             nhs_number: nhs_number.clone(),
             local_ids: owed.local_ids.clone(),
             viewer: viewer.clone(),
             organisation: organisation.clone(),
+            signals: owed.signals.iter().copied().chain(signal::of_moment(self.at)).collect(),
+        };
+        let notification = |owed: &Owed| Notification {
+            id: notification_id(self.id, &owed.authority),
+            authority: owed.authority.clone(),
+            at: self.at,
             trace_id,
+            content: Content::Access(content(owed)),
         };
         self.owed.iter().map(notification).collect()
     }
 }
 
-/// How far a delivered notification has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+impl Notification {
+    /// The access that it tells of, where it tells of one.
+    #[must_use]
+    pub const fn access(&self) -> Option<&AccessTold> {
+        match &self.content {
+            Content::Access(told) => Some(told),
+            _ => None,
+        }
+    }
+
+    /// Adds why it cannot wait. Only an access can have signals (R83).
+    pub fn signal(&mut self, more: impl IntoIterator<Item = Signal>) {
+        if let Content::Access(told) = &mut self.content {
+            told.signals.extend(more);
+        }
+    }
+
+    /// Whether it may wait for a digest: an access without a signal. What is rare is told at once (R84).
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        self.access().is_some_and(|told| told.signals.is_empty())
+    }
+}
+
+/// How far a delivered notification has come (R89).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Nobody at the authority has said that they have it.
     Unread,
     /// The authority has it.
     Acknowledged,
+    /// The authority has done what it asks for.
+    Actioned,
 }
 
 impl State {
+    const ALL: [Self; 3] = [Self::Unread, Self::Acknowledged, Self::Actioned];
+
     /// The state's name in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unread => "unread",
             Self::Acknowledged => "acknowledged",
+            Self::Actioned => "actioned",
         }
     }
 
     /// The state that a name in the API means.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Unread, Self::Acknowledged].into_iter().find(|s| s.name() == name)
+        Self::ALL.into_iter().find(|s| s.name() == name)
     }
+}
+
+/// A step that the authority took, and who took it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// When.
+    pub at: Timestamp,
+    /// Who, in the authority's own words; its code where it named nobody.
+    pub by: String,
 }
 
 /// A notification in an authority's mailbox.
@@ -150,6 +263,9 @@ pub struct Delivered {
     /// What was delivered.
     #[serde(flatten)]
     pub notification: Notification,
+    /// When it was put into the queue; none where the queue did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_at: Option<Timestamp>,
     /// When it reached the mailbox.
     pub delivered_at: Timestamp,
     /// How far it has come.
@@ -157,15 +273,136 @@ pub struct Delivered {
     /// When the authority acknowledged it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_at: Option<Timestamp>,
+    /// Who acknowledged it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged_by: Option<String>,
+    /// When the authority said that it has done what it asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actioned_at: Option<Timestamp>,
+    /// Who said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actioned_by: Option<String>,
+    /// When it is escalated unless it has been acknowledged by then (R85).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalate_at: Option<Timestamp>,
+    /// When it was escalated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalated_at: Option<Timestamp>,
+    /// When the digest goes out for which it waits (R84).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest_at: Option<Timestamp>,
+    /// The digest in which it went out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Uuid>,
     /// How far it has come on each way out that the authority had chosen when it was delivered (R73).
     #[serde(default, skip_serializing_if = "Pushes::is_empty")]
     pub pushes: Pushes,
 }
 
+/// A step in a notification's life (R89).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// `owed`, `queued`, `delivered`, `escalated`, `acknowledged` or `actioned`.
+    pub step: &'static str,
+    /// When.
+    pub at: Timestamp,
+    /// Who or what took it.
+    pub by: String,
+}
+
+impl Delivered {
+    /// The state it has once a step is taken; `None` where that changes nothing, since of each step the first one stands (R89).
+    #[must_use]
+    pub fn marked(&self, state: State, taken: &Taken) -> Option<Self> {
+        if state <= self.state {
+            return None;
+        }
+        let Taken { at, by } = taken;
+        let (digest_at, escalate_at) = (None, None);
+        let mut marked = Self { state, digest_at, escalate_at, ..self.clone() };
+        if self.state == State::Unread {
+            (marked.acknowledged_at, marked.acknowledged_by) = (Some(*at), Some(by.clone()));
+        }
+        if state == State::Actioned {
+            (marked.actioned_at, marked.actioned_by) = (Some(*at), Some(by.clone()));
+        }
+        Some(marked)
+    }
+
+    /// What is put into the mailbox at a moment, by the authority's own rules: pushed at once on each way out, unless it may
+    /// wait for the authority's digest (R84), and escalated when it is left unread for too long (R85).
+    #[must_use]
+    pub fn new(notification: Notification, now: Timestamp, ways: &WaysOut, reading: &Reading) -> Self {
+        let digest_at = if notification.may_wait() { reading.next_digest(now) } else { None };
+        Self {
+            queued_at: None,
+            delivered_at: now,
+            state: State::Unread,
+            acknowledged_at: None,
+            acknowledged_by: None,
+            actioned_at: None,
+            actioned_by: None,
+            // What waits for a digest is left to be read with it: the digest is escalated.
+            escalate_at: digest_at.is_none().then(|| now + reading.patience(&notification)),
+            escalated_at: None,
+            pushes: if digest_at.is_some() { Pushes::new() } else { ways.pushes() },
+            digest_at,
+            digest: None,
+            notification,
+        }
+    }
+
+    /// When something is next to be done with it unasked: a digest or an escalation.
+    #[must_use]
+    pub fn wakes_at(&self) -> Option<Timestamp> {
+        match (self.digest_at, self.escalate_at) {
+            (Some(digest), Some(escalation)) => Some(digest.min(escalation)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Every step so far, in their order, each with its time and who took it (R89).
+    #[must_use]
+    pub fn life(&self) -> Vec<Step> {
+        let authority = self.notification.authority.as_str();
+        let raised_by = if self.notification.access().is_some() { "flag-lookup" } else { "notices" };
+        let by = |named: &Option<String>| named.clone().unwrap_or_else(|| authority.to_owned());
+        [
+            Some(("owed", self.notification.at, raised_by.to_owned())),
+            self.queued_at.map(|at| ("queued", at, "asn-relay".to_owned())),
+            Some(("delivered", self.delivered_at, "asn-delivery".to_owned())),
+            self.escalated_at.map(|at| ("escalated", at, "asn-watch".to_owned())),
+            self.acknowledged_at.map(|at| ("acknowledged", at, by(&self.acknowledged_by))),
+            self.actioned_at.map(|at| ("actioned", at, by(&self.actioned_by))),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|(step, at, by)| Step { step, at, by })
+        .collect()
+    }
+
+    /// How long it took from what it tells of to the mailbox. A clock that was behind counts as no time.
+    #[must_use]
+    pub fn time_to_deliver(&self) -> SignedDuration {
+        self.delivered_at.duration_since(self.notification.at).max(SignedDuration::ZERO)
+    }
+
+    /// How long it took from the mailbox to the acknowledgement, where there is one.
+    #[must_use]
+    pub fn time_to_acknowledge(&self) -> Option<SignedDuration> {
+        let taken = self.acknowledged_at?.duration_since(self.delivered_at);
+        Some(taken.max(SignedDuration::ZERO))
+    }
+
+    /// The second contact's pushes, added when it is escalated (R85).
+    #[must_use]
+    pub fn escalation(&self, ways: &WaysOut) -> Vec<Way> {
+        ways.second_ways().filter(|way| !self.pushes.contains_key(way)).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::domain::{
         access::Interaction,
@@ -176,9 +413,11 @@ mod tests {
 
     fn access(owed: &[&str]) -> Access {
         let number = NhsNumber::parse("9990000018").expect("valid");
-        let owed = owed
-            .iter()
-            .map(|code| Owed { authority: AuthorityCode::parse(code).expect("valid"), local_ids: vec!["C-1".into()] });
+        let owed = owed.iter().map(|code| Owed {
+            authority: AuthorityCode::parse(code).expect("valid"),
+            local_ids: vec!["C-1".into()],
+            signals: BTreeSet::new(),
+        });
         Access {
             child: ChildKeySecret::new(&[1; 32]).expect("long enough").key_of(&number),
             id: Uuid::from_u128(7),
@@ -214,8 +453,19 @@ mod tests {
     fn r25_what_a_notification_holds_and_nothing_else() {
         let json = serde_json::to_value(access(&["E06000001"]).notifications().remove(0)).expect("JSON");
         let fields: BTreeSet<_> = json.as_object().expect("an object").keys().map(String::as_str).collect();
-        let allowed =
-            ["accessId", "at", "authority", "id", "localIds", "nhsNumber", "organisation", "traceId", "viewer"];
+        let allowed = [
+            "accessId",
+            "at",
+            "authority",
+            "id",
+            "kind",
+            "localIds",
+            "nhsNumber",
+            "organisation",
+            "signals",
+            "traceId",
+            "viewer",
+        ];
         assert_eq!(fields, BTreeSet::from(allowed));
         assert_eq!(
             json["viewer"],

@@ -16,6 +16,10 @@ pub enum Way {
     Webhook,
     /// The NHS's message exchange.
     Mesh,
+    /// An HTTPS request to the second contact's server, once a notification is escalated (R85).
+    SecondWebhook,
+    /// A message to the second contact's MESH mailbox, once a notification is escalated (R85).
+    SecondMesh,
 }
 
 impl Way {
@@ -25,6 +29,8 @@ impl Way {
         match self {
             Self::Webhook => "webhook",
             Self::Mesh => "mesh",
+            Self::SecondWebhook => "second-webhook",
+            Self::SecondMesh => "second-mesh",
         }
     }
 }
@@ -45,6 +51,12 @@ pub struct WaysOut {
     /// A message to its MESH mailbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh: Option<MeshBox>,
+    /// The second contact's server: told of what was left unread for too long (R85).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_webhook: Option<Webhook>,
+    /// The second contact's MESH mailbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_mesh: Option<MeshBox>,
 }
 
 /// Where an authority's webhook is. The address is checked each time it is used, since a directory may hold anything.
@@ -78,6 +90,15 @@ pub struct MeshBox {
     pub mailbox: String,
 }
 
+/// Where a way leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receiver<'a> {
+    /// To a server.
+    Webhook(&'a Webhook),
+    /// To a MESH mailbox.
+    Mesh(&'a MeshBox),
+}
+
 impl WaysOut {
     /// Whether the mailbox alone was chosen.
     #[must_use]
@@ -89,6 +110,28 @@ impl WaysOut {
     pub fn ways(&self) -> impl Iterator<Item = Way> {
         let webhook = self.webhook.as_ref().map(|_| Way::Webhook);
         webhook.into_iter().chain(self.mesh.as_ref().map(|_| Way::Mesh))
+    }
+
+    /// The ways to the second contact (R85).
+    pub fn second_ways(&self) -> impl Iterator<Item = Way> {
+        let webhook = self.second_webhook.as_ref().map(|_| Way::SecondWebhook);
+        webhook.into_iter().chain(self.second_mesh.as_ref().map(|_| Way::SecondMesh))
+    }
+
+    /// Where a way leads; none where it is not chosen any more.
+    #[must_use]
+    pub const fn receiver(&self, way: Way) -> Option<Receiver<'_>> {
+        let (webhook, mesh) = match way {
+            Way::Webhook => (self.webhook.as_ref(), None),
+            Way::SecondWebhook => (self.second_webhook.as_ref(), None),
+            Way::Mesh => (None, self.mesh.as_ref()),
+            Way::SecondMesh => (None, self.second_mesh.as_ref()),
+        };
+        match (webhook, mesh) {
+            (Some(webhook), _) => Some(Receiver::Webhook(webhook)),
+            (None, Some(mesh)) => Some(Receiver::Mesh(mesh)),
+            (None, None) => None,
+        }
     }
 
     /// A notification's pushes before any was tried: one for each way chosen.

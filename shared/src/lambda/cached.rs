@@ -13,9 +13,10 @@ use crate::{
     domain::{
         authority::{Authority, AuthorityCode, Status},
         pilot::Pilot,
+        reading::Reading,
         setting::Setting,
     },
-    ports::{Clock, Directory, PortResult, SettingDirectory},
+    ports::{Clock, Directory, PortResult, ReadingRules, SettingDirectory},
 };
 
 /// How long an entry is believed. An operator's change takes effect within a minute (R35).
@@ -29,13 +30,14 @@ pub struct CachedDirectory<D, C> {
     authorities: Remembered<AuthorityCode, Authority>,
     settings: Remembered<String, Setting>,
     pilots: Remembered<(), Vec<Pilot>>,
+    readings: Remembered<AuthorityCode, Reading>,
 }
 
 impl<D, C> CachedDirectory<D, C> {
     /// In front of a directory.
     pub fn new(directory: D, clock: C) -> Self {
-        let (authorities, settings, pilots) = Default::default();
-        Self { directory, clock, authorities, settings, pilots }
+        let (authorities, settings, pilots, readings) = Default::default();
+        Self { directory, clock, authorities, settings, pilots, readings }
     }
 }
 
@@ -78,6 +80,18 @@ impl<D: Directory, C: Clock> Directory for CachedDirectory<D, C> {
         let found = self.directory.authority(code).await?;
         let open = found.as_ref().filter(|authority| authority.status == Status::Open);
         self.authorities.put(code.clone(), open.cloned(), now);
+        Ok(found)
+    }
+}
+
+impl<D: ReadingRules, C: Clock> ReadingRules for CachedDirectory<D, C> {
+    async fn reading(&self, authority: &AuthorityCode) -> PortResult<Reading> {
+        let now = self.clock.now();
+        if let Some(reading) = self.readings.get(authority, now) {
+            return Ok(reading);
+        }
+        let found = self.directory.reading(authority).await?;
+        self.readings.put(authority.clone(), Some(found.clone()), now);
         Ok(found)
     }
 }

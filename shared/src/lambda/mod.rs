@@ -7,4 +7,5 @@ pub mod config;
 pub mod event;
 pub mod http;
 pub mod sealed;
+pub mod sqs;
 pub mod telemetry;

@@ -1,6 +1,7 @@
 //! The ports in memory, for tests of use cases: the same contract as the real adapters, kept by the same suite.
 
 mod audit;
+mod mailbox;
 mod push;
 mod queue;
 mod register;

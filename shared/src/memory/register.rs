@@ -20,17 +20,18 @@ use crate::{
         authority::{Authority, AuthorityCode},
         contact::Contact,
         nhs_number::ChildKey,
-        notification::{Delivered, State},
+        notification::Delivered,
         pilot::Pilot,
         plan::{Plan, PlanId},
+        reading::Reading,
         setting::Setting,
         time::sortable,
         upload::{Acknowledgement, UploadSummary},
     },
     ports::{
-        AccessHistory, AccessLog, AccessSearch, ContactLog, ContactStanding, Directory, Guard, Mailbox, MailboxReader,
-        Outbox, Page, PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortError, PortResult,
-        SettingDirectory, Standing, Unaudited, UploadLog, UploadReader,
+        AccessHistory, AccessLog, AccessReader, AccessSearch, ContactLog, ContactStanding, Directory, Guard, Outbox,
+        Page, PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortError, PortResult, SettingDirectory,
+        Standing, Unaudited, UploadLog, UploadReader,
     },
 };
 
@@ -48,6 +49,7 @@ pub(super) struct Tables {
     pub(super) mailbox: BTreeMap<(String, Uuid), Delivered>,
     directory: HashMap<String, Authority>,
     pub(super) push: PushTables,
+    pub(super) readings: HashMap<String, Reading>,
     settings: HashMap<String, Setting>,
     pilots: BTreeMap<String, Pilot>,
 }
@@ -213,6 +215,12 @@ impl AccessLog for Register {
     }
 }
 
+impl AccessReader for Register {
+    async fn access(&self, child: &ChildKey, id: Uuid) -> PortResult<Option<Access>> {
+        Ok(lock(&self.0).accesses.get(&(child.as_str().to_owned(), id)).map(|(access, _)| access.clone()))
+    }
+}
+
 impl AccessHistory for Register {
     async fn accesses_of(&self, child: &ChildKey, request: &PageRequest) -> PortResult<Page<Access>> {
         let tables = lock(&self.0);
@@ -269,47 +277,6 @@ impl Unaudited for Register {
             tables.unaudited.remove(&(child.as_str().to_owned(), *id));
         }
         Ok(())
-    }
-}
-
-impl Mailbox for Register {
-    async fn deliver(&self, delivered: &Delivered) -> PortResult<bool> {
-        let mut tables = lock(&self.0);
-        let key = (delivered.notification.authority.to_string(), delivered.notification.id);
-        if tables.mailbox.contains_key(&key) {
-            return Ok(false);
-        }
-        if !delivered.pushes.is_empty() {
-            tables.push.due.insert(key.clone(), delivered.delivered_at);
-        }
-        tables.mailbox.insert(key, delivered.clone());
-        Ok(true)
-    }
-}
-
-impl MailboxReader for Register {
-    async fn notifications(
-        &self,
-        authority: &AuthorityCode,
-        state: Option<State>,
-        request: &PageRequest,
-    ) -> PortResult<Page<Delivered>> {
-        let tables = lock(&self.0);
-        let own = tables.mailbox.values().filter(|d| d.notification.authority == *authority);
-        let own = own.filter(|d| state.is_none_or(|state| d.state == state));
-        let position = |d: &Delivered| format!("{}|{}", sortable(d.notification.at), d.notification.id);
-        let sorted: BTreeMap<_, _> = own.map(|d| (position(d), d.clone())).collect();
-        page(sorted.into_iter(), Ascending, request)
-    }
-
-    async fn acknowledge(&self, authority: &AuthorityCode, id: Uuid, at: Timestamp) -> PortResult<Option<Delivered>> {
-        let mut tables = lock(&self.0);
-        let Some(held) = tables.mailbox.get_mut(&(authority.to_string(), id)) else { return Ok(None) };
-        if held.state == State::Unread {
-            held.state = State::Acknowledged;
-            held.acknowledged_at = Some(at);
-        }
-        Ok(Some(held.clone()))
     }
 }
 

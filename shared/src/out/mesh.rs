@@ -211,6 +211,7 @@ impl<S: SecretKeeper> Mesh for MeshOut<S> {
     async fn send_mesh(
         &self,
         to: &MeshBox,
+        local_id: Uuid,
         notification: &Notification,
         now: Timestamp,
     ) -> Result<Option<String>, NotTaken> {
@@ -218,14 +219,14 @@ impl<S: SecretKeeper> Mesh for MeshOut<S> {
         let body = serde_json::to_vec(notification).map_err(|_| ours("notification-unwritten"))?;
         let chunks = Chunks::of(&body, session.config.chunk_bytes);
         // R76: what was sent before, by a process that died before it could say so, is not sent again.
-        let message = match session.tracked_by_our_id(&notification.id.to_string()).await? {
+        let message = match session.tracked_by_our_id(&local_id.to_string()).await? {
             Held::Several => return Ok(None),
             Held::One(held) if !held.is_incomplete() => return Ok(Some(held.message_id)),
             Held::One(held) => held.message_id,
             Held::Nothing => {
                 let request = session.request(Method::POST, &["outbox"])?;
                 let MeshConfig { mailbox, workflow, .. } = session.config;
-                let headers = message_headers(mailbox, &to.mailbox, workflow, notification.id);
+                let headers = message_headers(mailbox, &to.mailbox, workflow, local_id);
                 let headers = headers.into_iter().chain(chunks.headers(1));
                 let request = headers.fold(request, |request, (name, value)| request.header(name, value));
                 let answer = request.body(chunks.chunks[0].clone()).send().await.map_err(|error| unanswered(&error))?;

@@ -184,11 +184,12 @@ pub enum Tracked {
 
 /// Sends MESH messages.
 pub trait Mesh: Sync {
-    /// Sends a notification under its own id, unless MESH has a message of that id; MESH's id of the message, where it has
+    /// Sends a notification under an id of ours, unless MESH has a message of that id; MESH's id of the message, where it has
     /// just one.
     fn send_mesh(
         &self,
         to: &MeshBox,
+        local_id: Uuid,
         notification: &Notification,
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<String>, NotTaken>> + Send;

@@ -3,20 +3,28 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
+use jiff::Timestamp;
 
 use crate::{
     domain::{
         authority::Status,
-        notification::{Delivered, Notification, State},
+        notification::{Delivered, Notification},
+        reading::Reading,
+        signal::{self, SETTINGS_WINDOW},
         ways_out::PushTask,
     },
-    ports::{Clock, Directory, FailedDeliveries, Mailbox, PortError, PortResult, PushOutbox, PushQueue, SetAside},
+    ports::{
+        Clock, Directory, FailedDeliveries, Mailbox, MailboxReader, PageRequest, PortError, PortResult, PushOutbox,
+        PushQueue, ReadingRules, SetAside,
+    },
 };
 
 /// After this many tries a message is set aside (R27). The queue's own redrive policy has the same number.
 pub const MAX_ATTEMPTS: u32 = 5;
 /// The longest that a queue lets a message wait, in seconds (SQS: visibility timeout, 12 hours).
 const MAX_DELAY: u32 = 43_200;
+/// How many notifications of a mailbox are read at a time.
+const MAILBOX_PAGE: usize = 1_000;
 
 /// A message as the queue hands it out.
 #[derive(Debug, Clone)]
@@ -27,6 +35,8 @@ pub struct Message<'a> {
     pub body: &'a str,
     /// How often it was handed out, this time included.
     pub attempts: u32,
+    /// When it was put into the queue.
+    pub sent_at: Option<Timestamp>,
     /// X-Ray trace header.
     pub trace: Option<&'a str>,
     /// Its attributes that are text, by name: they go with it wherever it goes.
@@ -96,8 +106,8 @@ impl Failure {
 
 /// Delivers a message, or sees to it that it is tried again or set aside with its reason (R27).
 pub async fn handle(
-    directory: &impl Directory,
-    mailbox: &(impl Mailbox + PushOutbox),
+    directory: &(impl Directory + ReadingRules),
+    mailbox: &(impl Mailbox + MailboxReader + PushOutbox),
     queue: &impl FailedDeliveries,
     pushes: &impl PushQueue,
     clock: &impl Clock,
@@ -107,7 +117,7 @@ pub async fn handle(
     let notification = serde_json::from_str::<Notification>(message.body).map_err(|_| Failure::Unreadable);
     let delivery = async {
         match &notification {
-            Ok(notification) => deliver(directory, mailbox, pushes, clock, notification).await,
+            Ok(notification) => deliver(directory, mailbox, pushes, clock, notification, message.sent_at).await,
             Err(failure) => Err(failure.clone()),
         }
     };
@@ -140,31 +150,67 @@ pub async fn handle(
 /// Puts a notification into its authority's mailbox, unless it was there before (R26). What goes out besides comes after,
 /// and whatever becomes of that, the notification is delivered (R73).
 async fn deliver(
-    directory: &impl Directory,
-    mailbox: &(impl Mailbox + PushOutbox),
+    directory: &(impl Directory + ReadingRules),
+    mailbox: &(impl Mailbox + MailboxReader + PushOutbox),
     pushes: &impl PushQueue,
     clock: &impl Clock,
     notification: &Notification,
+    queued_at: Option<Timestamp>,
 ) -> Result<Outcome, Failure> {
     let authority = directory.authority(&notification.authority).await?.ok_or(Failure::AuthorityUnknown)?;
     if authority.status == Status::Closed {
         return Err(Failure::AuthorityClosed);
     }
-    let delivered = Delivered {
-        notification: notification.clone(),
-        delivered_at: clock.now(),
-        state: State::Unread,
-        acknowledged_at: None,
-        pushes: authority.ways_out.pushes(),
-    };
+    let reading = directory.reading(&notification.authority).await?;
+    let mut notification = notification.clone();
+    signal_here(mailbox, &mut notification, &authority.region, &reading).await?;
+    let delivered = Delivered::new(notification, clock.now(), &authority.ways_out, &reading);
+    let delivered = Delivered { queued_at, ..delivered };
     if !mailbox.deliver(&delivered).await? {
         return Ok(Outcome::AlreadyDelivered);
     }
-    let tasks: Vec<_> = PushTask::all(notification, &delivered.pushes).collect();
+    let tasks: Vec<_> = PushTask::all(&delivered.notification, &delivered.pushes).collect();
     if tasks.is_empty() {
         return Ok(Outcome::Delivered);
     }
     Ok(queue_pushes(mailbox, pushes, &tasks).await.map_or_else(Outcome::PushesOwed, |()| Outcome::Delivered))
+}
+
+/// Adds what only the authority's side can tell about whether an access can wait (R83). The other organisations are asked for only
+/// where their number decides: where the notification would wait for a digest.
+async fn signal_here(
+    mailbox: &impl MailboxReader,
+    notification: &mut Notification,
+    region: &str,
+    reading: &Reading,
+) -> PortResult<()> {
+    let Some(told) = notification.access() else { return Ok(()) };
+    let place = signal::of_place(told.organisation.region.as_deref(), region);
+    notification.signal(place);
+    if !notification.may_wait() || reading.next_digest(notification.at).is_none() {
+        return Ok(());
+    }
+    let settings = settings_before(mailbox, notification).await?;
+    notification.signal(signal::of_settings(settings.iter().map(String::as_str)));
+    Ok(())
+}
+
+/// Codes of the organisations that saw the child within the window, as the authority's own mailbox has it, and of this one.
+async fn settings_before(mailbox: &impl MailboxReader, notification: &Notification) -> PortResult<Vec<String>> {
+    let Some(told) = notification.access() else { return Ok(Vec::new()) };
+    let mut codes: Vec<_> = told.organisation.code.iter().cloned().collect();
+    let mut page = PageRequest { limit: MAILBOX_PAGE, after: None };
+    loop {
+        let from = notification.at - SETTINGS_WINDOW;
+        let found = mailbox.notifications_since(&notification.authority, from, &page).await?;
+        let same = found.items.iter().filter_map(|held| held.notification.access());
+        let same = same.filter(|other| other.nhs_number == told.nhs_number);
+        codes.extend(same.filter_map(|other| other.organisation.code.clone()));
+        page.after = found.next;
+        if page.after.is_none() {
+            return Ok(codes);
+        }
+    }
 }
 
 /// Queues a notification's push tasks, then notes that they are. Where either fails they stay owed: sent twice they

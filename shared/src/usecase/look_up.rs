@@ -203,7 +203,7 @@ fn access(
 ) -> Access {
     let HealthCaller { requester, organisation, .. } = ask.caller;
     // R24: a silent access owes nothing, and neither does one that found nothing.
-    let owed = if ruling.unscheduled { owed_for(plans) } else { Vec::new() };
+    let owed = if ruling.unscheduled { owed_for(plans, clock.now()) } else { Vec::new() };
     Access {
         id: access_id(ask.request_id, requester, organisation, interaction, &child),
         child,

@@ -3,6 +3,7 @@
 pub mod deliver;
 pub mod ledger;
 pub mod look_up;
+pub mod mailbox;
 pub mod push;
 pub mod relay;
 pub mod search_audit;
@@ -10,3 +11,4 @@ pub mod search_audit;
 mod tests;
 pub mod upload_plans;
 pub mod watch;
+pub mod watch_mailboxes;

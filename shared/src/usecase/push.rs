@@ -15,7 +15,7 @@ use crate::{
         authority::Status,
         circuit::{Circuit, Verdict},
         notification::Delivered,
-        ways_out::{Push, PushState, PushTask, Way, WaysOut},
+        ways_out::{Push, PushState, PushTask, Receiver, Way, WaysOut},
     },
     ports::{
         Again, Circuits, Claim, Clock, Directory, FailedDeliveries, Mesh, NotTaken, PageRequest, PortError, PortResult,
@@ -43,15 +43,6 @@ const SLOW: SignedDuration = SignedDuration::from_secs(3);
 pub const SWEEP_AFTER: SignedDuration = SignedDuration::from_mins(2);
 /// How many of those the sweep takes at a time.
 const SWEEP_PAGE: usize = 200;
-
-/// A message of the push queue.
-#[derive(Debug, Clone)]
-pub struct PushMessage<'a> {
-    /// The message.
-    pub message: Message<'a>,
-    /// When it was put into the queue.
-    pub sent_at: Option<Timestamp>,
-}
 
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,10 +112,10 @@ where
     C: Clock,
 {
     /// Handles a batch; answers for each message, in the same order.
-    pub async fn handle(&self, batch: &[PushMessage<'_>]) -> Vec<Outcome> {
+    pub async fn handle(&self, batch: &[Message<'_>]) -> Vec<Outcome> {
         let mut receivers: BTreeMap<_, Vec<(usize, Option<PushTask>)>> = BTreeMap::new();
         for (place, message) in batch.iter().enumerate() {
-            let task: Option<PushTask> = serde_json::from_str(message.message.body).ok();
+            let task: Option<PushTask> = serde_json::from_str(message.body).ok();
             let receiver = task.as_ref().map(|task| (task.authority.clone(), task.way));
             receivers.entry(receiver).or_default().push((place, task));
         }
@@ -138,7 +129,7 @@ where
     /// The pushes of one receiver, one after the other. Once one has failed the others wait without being tried.
     async fn one_receiver(
         &self,
-        batch: &[PushMessage<'_>],
+        batch: &[Message<'_>],
         pushes: Vec<(usize, Option<PushTask>)>,
         began: Timestamp,
     ) -> Vec<(usize, Outcome)> {
@@ -169,14 +160,14 @@ where
         outcomes
     }
 
-    async fn push(&self, message: &PushMessage<'_>, task: &PushTask) -> PortResult<Outcome> {
+    async fn push(&self, message: &Message<'_>, task: &PushTask) -> PortResult<Outcome> {
         let Some(authority) = self.directory.authority(&task.authority).await? else {
             return Ok(self.set_aside(message, Some(task), "authority-unknown").await);
         };
         if authority.status == Status::Closed {
             return Ok(self.wait(message, task, LONGEST_WAIT, "authority-closed").await);
         }
-        if !authority.ways_out.ways().any(|way| way == task.way) {
+        if authority.ways_out.receiver(task.way).is_none() {
             let push = Push { state: PushState::Refused, at: Some(self.clock.now()), ..Push::default() };
             self.store.record_push(task, &Push { reason: Some("not-wanted".into()), ..push }).await?;
             return Ok(Outcome::NotWanted);
@@ -209,7 +200,7 @@ where
 
     async fn send(
         &self,
-        message: &PushMessage<'_>,
+        message: &Message<'_>,
         task: &PushTask,
         ways: &WaysOut,
         held: &Delivered,
@@ -217,11 +208,15 @@ where
     ) -> PortResult<Outcome> {
         let now = self.clock.now();
         let notification = &held.notification;
-        let sent = match (task.way, &ways.webhook, &ways.mesh) {
-            (Way::Webhook, Some(to), _) => self.out.send_webhook(to, notification, now).await.map(|()| None),
-            (Way::Mesh, _, Some(to)) => self.out.send_mesh(to, notification, now).await,
+        let sent = match ways.receiver(task.way) {
+            Some(Receiver::Webhook(to)) => self.out.send_webhook(to, notification, now).await.map(|()| None),
+            // R76: MESH is asked by this id; the second contact's message is another one.
+            Some(Receiver::Mesh(to)) => {
+                let local_id = if task.way == Way::Mesh { notification.id } else { task.id };
+                self.out.send_mesh(to, local_id, notification, now).await
+            }
             // `push` has looked.
-            _ => return Ok(Outcome::NotWanted),
+            None => return Ok(Outcome::NotWanted),
         };
         let attempts = held.pushes.get(&task.way).map_or(0, |push| push.attempts).saturating_add(1);
         let push = Push { at: Some(self.clock.now()), attempts, ..Push::default() };
@@ -234,7 +229,7 @@ where
                 if receipt.is_none() {
                     return Ok(Outcome::Sent);
                 }
-                let _ = self.queue.postpone(message.message.receipt, TRACK.0).await;
+                let _ = self.queue.postpone(message.receipt, TRACK.0).await;
                 Ok(Outcome::Watched)
             }
             Err(failure) => self.failed(message, task, push, failure).await,
@@ -243,7 +238,7 @@ where
 
     async fn failed(
         &self,
-        message: &PushMessage<'_>,
+        message: &Message<'_>,
         task: &PushTask,
         push: Push,
         failure: NotTaken,
@@ -295,7 +290,7 @@ where
     /// What MESH says of a message that it took; a webhook that was sent needs no more.
     async fn follow(
         &self,
-        message: &PushMessage<'_>,
+        message: &Message<'_>,
         task: &PushTask,
         push: &Push,
         circuit: &Circuit,
@@ -313,7 +308,7 @@ where
             Ok(Tracked::Waiting) | Err(_) if since > MESH_PATIENCE => PushState::GivenUp,
             Ok(Tracked::Waiting) | Err(_) => {
                 let seconds = u32::try_from(since.as_secs()).unwrap_or(0).clamp(TRACK.0, TRACK.1);
-                let _ = self.queue.postpone(message.message.receipt, seconds).await;
+                let _ = self.queue.postpone(message.receipt, seconds).await;
                 return Ok(Outcome::Watched);
             }
         };
@@ -327,23 +322,22 @@ where
     }
 
     /// Lets the message wait, or gives it up where it has waited long enough.
-    async fn wait(&self, message: &PushMessage<'_>, task: &PushTask, seconds: u32, why: &'static str) -> Outcome {
+    async fn wait(&self, message: &Message<'_>, task: &PushTask, seconds: u32, why: &'static str) -> Outcome {
         let now = self.clock.now();
         if message.sent_at.is_some_and(|sent| now.duration_since(sent) > PATIENCE) {
             let push = Push { state: PushState::GivenUp, at: Some(now), reason: Some(why.into()), ..Push::default() };
-            let attempts = message.message.attempts;
+            let attempts = message.attempts;
             if let Err(error) = self.store.record_push(task, &Push { attempts, ..push }).await {
                 return Outcome::Retry(error);
             }
             return self.set_aside(message, Some(task), why).await;
         }
         // Should this fail, the message only waits for the queue's own visibility timeout instead.
-        let _ = self.queue.postpone(message.message.receipt, seconds).await;
+        let _ = self.queue.postpone(message.receipt, seconds).await;
         Outcome::Waits(why)
     }
 
-    async fn set_aside(&self, message: &PushMessage<'_>, task: Option<&PushTask>, reason: &str) -> Outcome {
-        let message = &message.message;
+    async fn set_aside(&self, message: &Message<'_>, task: Option<&PushTask>, reason: &str) -> Outcome {
         let why = SetAside {
             reason: reason.to_owned(),
             authority: task.map_or_else(|| message.authority().to_owned(), |task| task.authority.to_string()),

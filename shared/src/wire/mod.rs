@@ -4,6 +4,7 @@ pub mod audit;
 pub mod audit_search;
 pub mod csv_export;
 pub mod fhir;
+pub mod mailbox;
 pub mod mesh;
 pub mod search;
 pub mod strict;

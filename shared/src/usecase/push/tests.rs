@@ -139,8 +139,7 @@ impl World {
 
     fn push_sent(&self, tasks: &[PushTask], sent_at: Timestamp) -> Vec<Outcome> {
         let bodies: Vec<_> = tasks.iter().map(|task| serde_json::to_string(task).expect("JSON")).collect();
-        let messages: Vec<_> =
-            bodies.iter().map(|body| PushMessage { message: message(body), sent_at: Some(sent_at) }).collect();
+        let messages: Vec<_> = bodies.iter().map(|body| Message { sent_at: Some(sent_at), ..message(body) }).collect();
         run(self.pusher().handle(&messages))
     }
 
@@ -188,7 +187,7 @@ fn webhook() -> WaysOut {
 }
 
 fn message(body: &str) -> Message<'_> {
-    Message { receipt: "r", body, attempts: 1, trace: None, attributes: vec![("kind", "push")] }
+    Message { receipt: "r", body, attempts: 1, sent_at: None, trace: None, attributes: vec![("kind", "push")] }
 }
 
 fn notification(authority: &str, n: u128, trace: Uuid) -> Notification {
@@ -407,7 +406,7 @@ fn r73_a_push_that_has_become_pointless_or_impossible() {
     world.directory(HOME, Status::Open, both());
     let unknown = PushTask { notification: Uuid::max(), ..task };
     assert_eq!(world.push(&[unknown]), [Outcome::SetAside("notification-unknown".into())]);
-    let bad = PushMessage { message: message("{}"), sent_at: None };
+    let bad = message("{}");
     assert_eq!(run(world.pusher().handle(&[bad])), [Outcome::SetAside("unreadable".into())]);
     assert!(world.out.reached().is_empty());
 }
