@@ -4,8 +4,12 @@
 mod audit;
 #[path = "adapters/limits.rs"]
 mod limits;
+#[path = "adapters/mailboxes.rs"]
+mod mailboxes;
 #[path = "adapters/pushes.rs"]
 mod pushes;
+
+use std::collections::BTreeSet;
 
 use cpis::{
     aws::{Dynamo, Tables, config},
@@ -17,13 +21,14 @@ use cpis::{
         contact::Contact,
         entry::Entry,
         nhs_number::{ChildKey, ChildKeySecret, NhsNumber},
-        notification::{Delivered, State},
+        notification::Delivered,
         pilot::Pilot,
         plan::{Plan, PlanType},
         policy::Presentation,
+        reading::Reading,
         setting::{CareKind, Oversight, Setting},
         upload::{Acknowledgement, UploadSummary},
-        ways_out::{Pushes, WaysOut},
+        ways_out::WaysOut,
     },
     memory::{Register, Tallies},
     ports::{
@@ -48,6 +53,11 @@ trait Store:
     + Outbox
     + Mailbox
     + MailboxReader
+    + cpis::ports::AccessReader
+    + cpis::ports::MailboxMarks
+    + cpis::ports::MailboxWatch
+    + cpis::ports::ReadingRules
+    + cpis::ports::ReadingRulesWriter
     + cpis::ports::AuditLog
     + cpis::ports::AuditReader
     + cpis::ports::Statements
@@ -154,7 +164,8 @@ async fn contract(store: &impl Store) {
     a_search_passes_over_any_number_that_may_not_be_seen(store).await;
     the_outbox_holds_what_is_owed(store).await;
     notifications_are_delivered_once(store).await;
-    notifications_are_acknowledged_once(store).await;
+    mailboxes::contract(store).await;
+    an_access_is_read_back_by_itself(store).await;
     cursors_of_other_lists_are_refused(store).await;
     the_directory_knows_what_was_put_there(store).await;
     pushes::contract(store).await;
@@ -341,7 +352,7 @@ fn access(n: usize, id: u128, second: i64) -> Access {
         interaction: Interaction::CareTeam,
         unscheduled: true,
         disclosed: vec!["CPP#E06000001".into()],
-        owed: vec![Owed { authority: la(7), local_ids: vec!["C-1".into()] }],
+        owed: vec![Owed { authority: la(7), local_ids: vec!["C-1".into()], signals: BTreeSet::new() }],
         nhs_number: Some(number(n)),
         trace_id: Uuid::from_u128(9),
         care: vec![CareKind::AmbulanceService],
@@ -539,15 +550,10 @@ async fn the_outbox_holds_what_is_owed(store: &impl Store) {
 }
 
 fn delivered(authority: u32, n: u128, second: i64) -> Delivered {
-    let owed = vec![Owed { authority: la(authority), local_ids: vec!["C-1".into()] }];
+    let owed = vec![Owed { authority: la(authority), local_ids: vec!["C-1".into()], signals: BTreeSet::new() }];
     let notification = Access { owed, ..access(303, n, second) }.notifications().remove(0);
-    Delivered {
-        notification,
-        delivered_at: at(second + 1),
-        state: State::Unread,
-        acknowledged_at: None,
-        pushes: Pushes::default(),
-    }
+    let delivered = Delivered::new(notification, at(second + 1), &WaysOut::default(), &Reading::default());
+    Delivered { escalate_at: None, queued_at: Some(at(second)), ..delivered }
 }
 
 async fn notifications_are_delivered_once(store: &impl Store) {
@@ -560,27 +566,12 @@ async fn notifications_are_delivered_once(store: &impl Store) {
     assert_eq!(all(9, async |page| store.notifications(&other, None, &page).await).await, []);
 }
 
-async fn notifications_are_acknowledged_once(store: &impl Store) {
-    let authority = la(10);
-    for n in 0..6_u32 {
-        store.deliver(&delivered(10, u128::from(n), 40 + i64::from(n))).await.expect("delivered");
-    }
-    let id = |n: u32| delivered(10, u128::from(n), 40 + i64::from(n)).notification.id;
-    for n in [1, 4] {
-        let now = store.acknowledge(&authority, id(n), at(60)).await.expect("an answer").expect("there");
-        assert_eq!((now.state, now.acknowledged_at), (State::Acknowledged, Some(at(60))));
-        let later = store.acknowledge(&authority, id(n), at(70)).await.expect("an answer");
-        assert_eq!(later, Some(now), "the first acknowledgement stands");
-    }
-    assert_eq!(store.acknowledge(&la(11), id(2), at(60)).await.expect("an answer"), None, "another authority's");
-    assert_eq!(store.acknowledge(&authority, Uuid::max(), at(60)).await.expect("an answer"), None);
-    for (state, expected) in
-        [(None, &[0, 1, 2, 3, 4, 5][..]), (Some(State::Unread), &[0, 2, 3, 5]), (Some(State::Acknowledged), &[1, 4])]
-    {
-        let found = all(2, async |page| store.notifications(&authority, state, &page).await).await;
-        let found: Vec<_> = found.iter().map(|d| d.notification.id).collect();
-        assert_eq!(found, expected.iter().map(|n| id(*n)).collect::<Vec<_>>(), "{state:?}");
-    }
+async fn an_access_is_read_back_by_itself(store: &impl Store) {
+    let recorded = access(350, 1, 10);
+    store.record(&recorded).await.expect("recorded");
+    assert_eq!(store.access(&child(350), recorded.id).await.expect("read"), Some(recorded.clone()));
+    assert_eq!(store.access(&child(351), recorded.id).await.expect("read"), None, "of another child");
+    assert_eq!(store.access(&child(350), Uuid::max()).await.expect("read"), None);
 }
 
 /// R32

@@ -19,7 +19,7 @@ pub(crate) fn response(
     let stage = stage_of(method_arn)?;
     // Who in health care may search the accesses is for audit-search to say, so that a refusal leaves a trace (R53).
     let paths = match &claims.cpis {
-        Caller::Health(_) => vec!["cpis/FHIR/R4/*".to_owned(), "cpis/audit/*".to_owned()],
+        Caller::Health(_) => ["cpis/FHIR/R4/*", "cpis/audit/*", "cpis/receipts/*"].map(str::to_owned).to_vec(),
         Caller::Authority(own) => vec![format!("cpis/authorities/{}/*", own.authority)],
     };
     let mut statement = IamPolicyStatement::default();
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn r29_health_care_may_call_fhir_and_the_search_of_accesses_only() {
         let device = json!({"device": {"asid": "1", "responsible": "Sam Sample"}, "organisation": {"code": "ZX1", "name": "X"}, "activities": []});
-        let paths = ["FHIR/R4", "audit"]
+        let paths = ["FHIR/R4", "audit", "receipts"]
             .map(|path| format!("arn:aws:execute-api:eu-west-2:123456789012:abc/v1/*/cpis/{path}/*"));
         assert_eq!(allowed(&device), paths);
     }

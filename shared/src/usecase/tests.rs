@@ -2,6 +2,7 @@
 
 mod drills;
 mod history;
+mod mailboxes;
 mod sensitive;
 mod watch;
 
@@ -26,6 +27,7 @@ use crate::{
         nhs_number::{ChildKey, ChildKeySecret, NhsNumber, check_digit},
         plan::Plan,
         policy::{Presentation, Refusal},
+        reading::Reading,
         record::{Detail, RawRecord},
         setting::{CareKind, Setting},
         standing::HealthStanding,
@@ -36,7 +38,7 @@ use crate::{
     memory::{Queue, Register, Sent, SetClock, Tallies},
     ports::{
         AccessHistory, AccessLog, Clock, ContactLog, Directory, MailboxReader, Outbox, PageRequest, PlanReader,
-        PortError, PortResult, Stops, Tally,
+        PortError, PortResult, ReadingRules, Stops, Tally,
     },
 };
 
@@ -483,7 +485,7 @@ fn r27_delivery_is_retried_set_aside_or_done() {
     let body = serde_json::to_string(&asn).expect("JSON");
     let deliver = |body: &str, attempts| {
         let queue = Queue::default();
-        let message = Message { receipt: "r", body, attempts, trace: None, attributes: vec![] };
+        let message = Message { receipt: "r", body, attempts, sent_at: None, trace: None, attributes: vec![] };
         (run(handle(&register, &register, &queue, &queue, &clock, &message, 60)), queue.told())
     };
     let put = |status| {
@@ -521,7 +523,7 @@ fn r27_delivery_is_retried_set_aside_or_done() {
 fn r27_what_cannot_be_set_aside_is_handed_out_again() {
     let (register, queue) = (register(), Queue::default());
     queue.refuse_next([0]);
-    let message = Message { receipt: "r", body: "{}", attempts: 1, trace: None, attributes: vec![] };
+    let message = Message { receipt: "r", body: "{}", attempts: 1, sent_at: None, trace: None, attributes: vec![] };
     let outcome = run(handle(&register, &register, &queue, &queue, &clock(), &message, 60));
     assert!(matches!(outcome, Outcome::Retry(Failure::Port(_))));
 }
@@ -536,6 +538,12 @@ impl Directory for Cursed<'_> {
     }
 }
 
+impl ReadingRules for Cursed<'_> {
+    async fn reading(&self, code: &AuthorityCode) -> PortResult<Reading> {
+        self.0.reading(code).await
+    }
+}
+
 #[test]
 fn r70_a_message_at_fault_is_set_aside_at_once_with_all_that_belongs_to_it() {
     let (register, clock) = (register(), clock());
@@ -547,7 +555,7 @@ fn r70_a_message_at_fault_is_set_aside_at_once_with_all_that_belongs_to_it() {
     let deliver = |body: &str| {
         let queue = Queue::default();
         let attributes = vec![("authority", BIRMINGHAM), ("kind", "access")];
-        let message = Message { receipt: "r", body, attempts: 1, trace: Some("Root=1"), attributes };
+        let message = Message { receipt: "r", body, attempts: 1, sent_at: None, trace: Some("Root=1"), attributes };
         (run(handle(&Cursed(&register), &register, &queue, &queue, &clock, &message, 60)), queue.told())
     };
     assert_eq!(deliver(&bodies[0]).0, Outcome::Delivered);

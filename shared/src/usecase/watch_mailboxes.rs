@@ -29,6 +29,8 @@ pub struct Watched {
     pub escalated: Vec<Delivered>,
     /// The digests that were delivered (R84).
     pub digests: Vec<Delivered>,
+    /// When the one that waited longest was due; none where nothing was.
+    pub oldest: Option<Timestamp>,
     /// What could not be done; it is still due, and the next call tries it again.
     pub failed: Vec<PortError>,
 }
@@ -51,6 +53,9 @@ pub async fn watch(
         let looks: Vec<_> = due.items.into_iter().map(|key| look(store, directory, key, now)).collect();
         let mut looks = stream::iter(looks).buffered(CONCURRENCY);
         while let Some(seen) = looks.next().await {
+            if let Ok(Seen::Waits(held) | Seen::Escalated(held)) = &seen {
+                watched.oldest = watched.oldest.into_iter().chain(held.wakes_at()).min();
+            }
             match seen {
                 Ok(Seen::Waits(held)) => {
                     waiting.entry(held.notification.authority.clone()).or_default().push(*held);

@@ -470,7 +470,11 @@ mod tests {
             interaction: Interaction::CareTeam,
             unscheduled: true,
             disclosed: vec!["CPP#E06000001".into()],
-            owed: vec![Owed { authority: AuthorityCode::parse("E06000001").expect("valid"), local_ids: vec![h] }],
+            owed: vec![Owed {
+                authority: AuthorityCode::parse("E06000001").expect("valid"),
+                local_ids: vec![h],
+                signals: std::collections::BTreeSet::new(),
+            }],
             nhs_number: Some(number),
             trace_id: Uuid::from_u128(0x7777),
             care: vec![CareKind::SexualHealth],

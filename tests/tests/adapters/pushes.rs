@@ -23,6 +23,7 @@ fn both() -> WaysOut {
     WaysOut {
         webhook: Some(Webhook::at("https://council.example/asn")),
         mesh: Some(MeshBox { mailbox: "X26ABC1".into() }),
+        ..WaysOut::default()
     }
 }
 
@@ -38,7 +39,7 @@ pub(crate) async fn contract(store: &impl Store) {
 }
 
 async fn r73_what_is_owed_is_found_until_it_is_queued(store: &impl Store) {
-    let webhook = WaysOut { webhook: both().webhook, mesh: None };
+    let webhook = WaysOut { mesh: None, ..both() };
     let held = [with(1, 100, both()), with(2, 110, webhook.clone()), with(3, 120, WaysOut::default())];
     for delivered in &held {
         assert!(store.deliver(delivered).await.expect("delivered"));

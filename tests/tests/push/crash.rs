@@ -27,7 +27,7 @@ async fn begin(receiver: &Receiver) -> (World, BTreeSet<String>) {
         chooses(
             &world,
             &authority,
-            &WaysOut { webhook: Some(Webhook::at(format!("{}/asn", receiver.url))), mesh: None },
+            &WaysOut { webhook: Some(Webhook::at(format!("{}/asn", receiver.url))), ..WaysOut::default() },
         );
         let asn = notification(&authority, 0);
         owe(&world, &asn);

@@ -166,7 +166,7 @@ async fn mesh_world(mailbox: &str) -> World {
     let world = world().await;
     let secret = json!({"master": MASTER, "mesh": {"password": PASSWORD, "sharedKey": SHARED_KEY}});
     world.proxy.keep_secret(secret.to_string());
-    chooses(&world, &code(0), &WaysOut { webhook: None, mesh: Some(to(mailbox)) });
+    chooses(&world, &code(0), &WaysOut { mesh: Some(to(mailbox)), ..WaysOut::default() });
     world
 }
 
@@ -187,7 +187,10 @@ async fn r76_mesh_takes_our_word_for_who_we_are_or_refuses_it() {
             ("mesh-refused-us", Again::NotItsFault),
             "{mailbox} {password} {key}"
         );
-        let refused = wrong.send_mesh(&to(COUNCIL), &notification(&code(0), 1), now).await.expect_err("refused");
+        let refused = wrong
+            .send_mesh(&to(COUNCIL), Uuid::from_u128(1), &notification(&code(0), 1), now)
+            .await
+            .expect_err("refused");
         assert_eq!(refused.code, "mesh-refused-us");
     }
     assert!(sandbox.inbox().await.is_empty());
@@ -279,7 +282,7 @@ async fn r76_a_large_message_goes_in_chunks_and_a_broken_off_one_is_carried_on()
     let begun = sandbox.begin(&other.id.to_string(), &whole.as_bytes()[..200], whole.len().div_ceil(200)).await;
     assert_eq!(sandbox.inbox().await.len(), 1, "it is not whole");
     let way = way(&sandbox, OURS, PASSWORD, SHARED_KEY, 200);
-    let receipt = way.send_mesh(&to(COUNCIL), &other, Timestamp::now()).await;
+    let receipt = way.send_mesh(&to(COUNCIL), other.id, &other, Timestamp::now()).await;
     assert_eq!(receipt, Ok(Some(begun.clone())), "the same message");
     let (body, _, _) = sandbox.message(&begun).await;
     assert_eq!(String::from_utf8(body).expect("text"), whole);

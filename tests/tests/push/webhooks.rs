@@ -25,7 +25,7 @@ use tokio_rustls::{
 use super::*;
 
 fn webhook(url: &str) -> WaysOut {
-    WaysOut { webhook: Some(Webhook::at(url)), mesh: None }
+    WaysOut { webhook: Some(Webhook::at(url)), ..WaysOut::default() }
 }
 
 /// Which notifications came, each how often.

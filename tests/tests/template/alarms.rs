@@ -17,7 +17,7 @@ enum Kind {
 }
 
 /// Namespace, metric, kind, and for our own the function that emits it. AWS's: from the "CloudWatch metrics" page of each service.
-const METRICS: [(&str, &str, Kind, &str); 26] = [
+const METRICS: [(&str, &str, Kind, &str); 28] = [
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", Kind::Gauge, ""),
@@ -40,6 +40,8 @@ const METRICS: [(&str, &str, Kind, &str); 26] = [
     ("CPIS", "PushSetAside", Kind::Count, "asn-push"),
     ("CPIS", "ReceiverRested", Kind::Count, "asn-push"),
     ("CPIS", "MeshUnreachable", Kind::Count, "asn-push"),
+    ("CPIS", "NotificationsEscalated", Kind::Count, "asn-watch"),
+    ("CPIS", "WatchLateSeconds", Kind::Gauge, "asn-watch"),
     ("CPIS", "JwksUnreachable", Kind::Count, "authorizer"),
     ("CPIS", "BudgetsUnread", Kind::Count, "flag-lookup"),
     ("CPIS", "AuditFindings", Kind::Count, "audit-ledger"),
@@ -47,8 +49,13 @@ const METRICS: [(&str, &str, Kind, &str); 26] = [
 ];
 
 /// Metrics that are there every minute whatever happens, so that silence is itself a fault.
-const STEADY: [&str; 4] =
-    ["OutboxOldestSeconds", "PushesOwedOldestSeconds", "UnauditedOldestSeconds", "StatementAgeSeconds"];
+const STEADY: [&str; 5] = [
+    "OutboxOldestSeconds",
+    "PushesOwedOldestSeconds",
+    "WatchLateSeconds",
+    "UnauditedOldestSeconds",
+    "StatementAgeSeconds",
+];
 
 /// A metric with its dimensions as names and what they refer to.
 struct Metric {

@@ -5,9 +5,14 @@ use serde_json::{Value, json};
 use crate::model::{Findings, Template, attribute_of, brief, items, members, text};
 
 /// Function, method and path; `open` if no token is needed.
-const ROUTES: [(&str, &str, &str, bool); 17] = [
+const ROUTES: [(&str, &str, &str, bool); 22] = [
     ("asn-mailbox", "GET", "/cpis/authorities/{gss}/notifications", false),
+    ("asn-mailbox", "GET", "/cpis/authorities/{gss}/notifications/ageing", false),
     ("asn-mailbox", "POST", "/cpis/authorities/{gss}/notifications/{id}/acknowledge", false),
+    ("asn-mailbox", "POST", "/cpis/authorities/{gss}/notifications/{id}/action", false),
+    ("asn-mailbox", "GET", "/cpis/authorities/{gss}/reading", false),
+    ("asn-mailbox", "PUT", "/cpis/authorities/{gss}/reading", false),
+    ("asn-mailbox", "GET", "/cpis/receipts/{child}/{access}", false),
     ("audit-search", "POST", "/cpis/audit/accesses/_search", false),
     ("flag-lookup", "GET", "/cpis/FHIR/R4/AuditEvent", false),
     ("flag-lookup", "GET", "/cpis/FHIR/R4/CareTeam", false),

@@ -35,7 +35,7 @@ const TABLES: [(&str, &str, &[&str]); 8] = [
 type Variables = &'static [(&'static str, &'static str)];
 
 /// Function, time limit in seconds, environment.
-const FUNCTIONS: [(&str, i64, Variables); 11] = [
+const FUNCTIONS: [(&str, i64, Variables); 12] = [
     (
         "asn-delivery",
         20,
@@ -48,7 +48,7 @@ const FUNCTIONS: [(&str, i64, Variables); 11] = [
             ("PUSH_QUEUE_URL", "PushQueue"),
         ],
     ),
-    ("asn-mailbox", 10, &[("MAILBOX_TABLE", "MailboxTable")]),
+    ("asn-mailbox", 10, &[("ACCESSES_TABLE", "AccessesTable"), ("MAILBOX_TABLE", "MailboxTable")]),
     (
         "asn-push",
         30,
@@ -66,6 +66,7 @@ const FUNCTIONS: [(&str, i64, Variables); 11] = [
         ],
     ),
     ("asn-relay", 30, &[("ASN_QUEUE_URL", "AsnQueue"), ("OUTBOX_TABLE", "OutboxTable")]),
+    ("asn-watch", 30, &[("DIRECTORY_TABLE", "DirectoryTable"), ("MAILBOX_TABLE", "MailboxTable")]),
     (
         "audit-ledger",
         30,
@@ -221,9 +222,10 @@ const READERS: [(&str, &str, &str); 2] =
     [("asn-relay", "OutboxTable", "RelayDeadLetterQueue"), ("audit-ledger", "AccessesTable", "LedgerDeadLetterQueue")];
 
 /// Function, rate, what it is told.
-const SCHEDULES: [(&str, &str, &str); 4] = [
+const SCHEDULES: [(&str, &str, &str); 5] = [
     ("asn-push", "rate(1 minute)", ""),
     ("asn-relay", "rate(1 minute)", ""),
+    ("asn-watch", "rate(1 minute)", ""),
     ("audit-ledger", "rate(1 hour)", r#"{"task":"state-heads"}"#),
     ("audit-ledger", "rate(1 minute)", r#"{"task":"sweep"}"#),
 ];

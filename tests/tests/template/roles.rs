@@ -54,7 +54,8 @@ const ALLOWED: [(&str, &[(&str, &str)]); 11] = [
     (
         "asn-delivery",
         &[
-            ("MailboxTable.Arn", "dynamodb:PutItem dynamodb:UpdateItem"),
+            ("MailboxTable.Arn", "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem"),
+            ("${MailboxTable.Arn}/index/by-time", "dynamodb:Query"),
             ("PushQueue.Arn", "sqs:SendMessage"),
             ("DirectoryTable.Arn", "dynamodb:GetItem"),
             ("AsnQueue.Arn", "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes sqs:ChangeMessageVisibility"),
@@ -80,9 +81,19 @@ const ALLOWED: [(&str, &[(&str, &str)]); 11] = [
     (
         "asn-mailbox",
         &[
-            ("MailboxTable.Arn", "dynamodb:GetItem dynamodb:UpdateItem"),
+            ("MailboxTable.Arn", "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem"),
             ("${MailboxTable.Arn}/index/by-time", "dynamodb:Query"),
             ("${MailboxTable.Arn}/index/by-state", "dynamodb:Query"),
+            ("AccessesTable.Arn", "dynamodb:GetItem"),
+            ("DataKey.Arn", "kms:Decrypt"),
+        ],
+    ),
+    (
+        "asn-watch",
+        &[
+            ("MailboxTable.Arn", "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem"),
+            ("${MailboxTable.Arn}/index/wakes", "dynamodb:Query"),
+            ("DirectoryTable.Arn", "dynamodb:GetItem"),
             ("DataKey.Arn", "kms:Decrypt"),
         ],
     ),

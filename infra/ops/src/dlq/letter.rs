@@ -145,7 +145,7 @@ pub(super) fn kept_attributes(message: &Message) -> HashMap<String, MessageAttri
 mod tests {
     use cpis::domain::{
         nhs_number::NhsNumber,
-        notification::{Notification, Place, Viewer},
+        notification::{AccessTold, Content, Notification, Place, Viewer},
     };
 
     use super::*;
@@ -153,16 +153,20 @@ mod tests {
     const ID: &str = "6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f";
 
     fn body() -> String {
-        let notification = Notification {
-            id: ID.parse().expect("valid"),
+        let told = AccessTold {
             access_id: Uuid::nil(),
-            authority: AuthorityCode::parse("E06000001").expect("valid"),
-            at: Timestamp::UNIX_EPOCH,
             nhs_number: NhsNumber::parse("9990000018").expect("valid"),
             local_ids: vec!["C-1".into()],
             viewer: Viewer { name: "Sam Sample".into(), job_role: None, safeguarding_lead: None },
-            organisation: Place { code: Some("ZX001".into()), name: "Sample Hospital".into() },
+            organisation: Place { code: Some("ZX001".into()), name: "Sample Hospital".into(), region: None },
+            signals: std::collections::BTreeSet::new(),
+        };
+        let notification = Notification {
+            id: ID.parse().expect("valid"),
+            authority: AuthorityCode::parse("E06000001").expect("valid"),
+            at: Timestamp::UNIX_EPOCH,
             trace_id: Uuid::nil(),
+            content: Content::Access(told),
         };
         serde_json::to_string(&notification).expect("JSON")
     }

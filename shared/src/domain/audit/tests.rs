@@ -101,6 +101,7 @@ fn r45_the_entry_of_a_look_up_tells_all_but_the_number() {
         owed: vec![Owed {
             authority: AuthorityCode::parse("E06000001").expect("valid"),
             local_ids: vec!["C-1".into()],
+            signals: std::collections::BTreeSet::new(),
         }],
         nhs_number: Some(NhsNumber::parse("9990000018").expect("valid")),
         trace_id: Uuid::nil(),

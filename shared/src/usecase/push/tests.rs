@@ -10,7 +10,8 @@ use super::*;
 use crate::{
     domain::{
         authority::{Authority, AuthorityCode},
-        notification::{Notification, State, notification_id},
+        notification::{Notification, notification_id},
+        reading::Reading,
         ways_out::{MeshBox, Webhook},
     },
     memory::{Queue, Register, Sent, SetClock},
@@ -78,6 +79,7 @@ impl Mesh for Receivers {
     async fn send_mesh(
         &self,
         _: &MeshBox,
+        _: Uuid,
         notification: &Notification,
         _: Timestamp,
     ) -> Result<Option<String>, NotTaken> {
@@ -179,6 +181,7 @@ fn both() -> WaysOut {
     WaysOut {
         webhook: Some(Webhook::at("https://council.example/asn")),
         mesh: Some(MeshBox { mailbox: "X26ABC1".into() }),
+        ..WaysOut::default()
     }
 }
 
@@ -248,13 +251,8 @@ fn r73_pushes_that_could_not_be_queued_are_swept() {
     assert_eq!(pushes, 3, "the first one twice, which changes nothing");
     assert_eq!(run(sweep(&world.register, &world.queue, world.clock)).expect("swept").found, 0, "nothing is owed");
     // A process that died between delivering and queueing left just this behind.
-    let delivered = Delivered {
-        notification: notification(HOME, 2, Uuid::from_u128(2)),
-        delivered_at: world.clock.now(),
-        state: State::Unread,
-        acknowledged_at: None,
-        pushes: both().pushes(),
-    };
+    let left = notification(HOME, 2, Uuid::from_u128(2));
+    let delivered = Delivered::new(left, world.clock.now(), &both(), &Reading::default());
     assert!(run(world.register.deliver(&delivered)).expect("delivered"));
     world.clock.advance(121);
     assert_eq!(run(sweep(&world.register, &world.queue, world.clock)).expect("swept").queued, 1);

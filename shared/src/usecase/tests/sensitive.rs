@@ -108,7 +108,8 @@ fn shown(register: &Register, secrets: &[Secret]) -> Vec<Vec<u8>> {
     for sent in queue.told() {
         let Sent::Notification(asn) = sent else { panic!("{sent:?}") };
         let body = serde_json::to_string(&asn).expect("JSON");
-        let message = Message { receipt: "r", body: &body, attempts: 1, trace: None, attributes: vec![] };
+        let message =
+            Message { receipt: "r", body: &body, attempts: 1, sent_at: None, trace: None, attributes: vec![] };
         assert_eq!(run(handle(register, register, &queue, &queue, &clock(), &message, 60)), Outcome::Delivered);
         bytes.push(body.into_bytes());
     }

@@ -1,0 +1,22 @@
+//! Watches the mailboxes, every minute: delivers the digests that are due, and escalates what was left unread for too long.
+
+mod handler;
+
+use cpis::{
+    aws::{Dynamo, Tables, config as aws},
+    lambda::{config, telemetry},
+};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init();
+    let tables = Tables {
+        mailbox: config::required("MAILBOX_TABLE")?,
+        directory: config::required("DIRECTORY_TABLE")?,
+        ..Tables::default()
+    };
+    let store = Dynamo::new(&aws::load(), tables);
+    let store = &store;
+    lambda_runtime::run(service_fn(move |_: LambdaEvent<handler::Minute>| handler::handle(store))).await
+}

@@ -1,0 +1,295 @@
+//! The life of a notification once it is delivered: what cannot wait, what goes into a digest, what is escalated, what is taken.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, ToSpan};
+use serde_json::json;
+
+use super::*;
+use crate::{
+    domain::{
+        notification::{Content, Delivered, Notification, State, Taken},
+        reading::Cadence,
+        signal::Signal,
+        ways_out::{MeshBox, Webhook},
+    },
+    ports::{MailboxReader, MailboxWatch, ReadingRulesWriter},
+    usecase::{
+        mailbox,
+        watch_mailboxes::{Watched, watch},
+    },
+};
+
+/// One authority, told of what a test makes up; noon on a Tuesday, when nothing of the moment is a signal.
+struct World {
+    register: Register,
+    queue: Queue,
+    clock: SetClock,
+}
+
+const NOON: &str = "2026-11-24T12:00:00Z";
+
+fn moment(text: &str) -> Timestamp {
+    text.parse().expect("valid")
+}
+
+impl World {
+    fn new(reading: &Reading) -> Self {
+        let world = Self { register: Register::default(), queue: Queue::default(), clock: SetClock::at(moment(NOON)) };
+        world.register.put_authority(Authority {
+            code: code(HARTLEPOOL),
+            name: "Hartlepool".into(),
+            region: "North East".into(),
+            status: Status::Open,
+            ways_out: WaysOut {
+                webhook: Some(Webhook::at("https://council.example/asn")),
+                second_mesh: Some(MeshBox { mailbox: "X26ABC2".into() }),
+                ..WaysOut::default()
+            },
+        });
+        run(world.register.set_reading(&code(HARTLEPOOL), reading)).expect("kept");
+        world
+    }
+
+    /// Delivers an access by an organisation of a region, to a child; its entry in the mailbox.
+    fn deliver(&self, n: u128, child: usize, organisation: (&str, &str), signals: &[Signal]) -> Delivered {
+        let body = json!({
+            "id": Uuid::from_u128(n), "accessId": Uuid::from_u128(n), "authority": HARTLEPOOL, "traceId": Uuid::nil(),
+            "at": self.clock.now(), "nhsNumber": number(child), "localIds": ["C-1"], "viewer": {"name": "Alex Example"},
+            "organisation": {"code": organisation.0, "name": "Any", "region": organisation.1}, "signals": signals,
+        });
+        self.hand_out(&body.to_string());
+        self.held(Uuid::from_u128(n))
+    }
+
+    fn hand_out(&self, body: &str) {
+        let sent_at = Some(self.clock.now());
+        let message = Message { receipt: "r", body, attempts: 1, sent_at, trace: None, attributes: vec![] };
+        let Self { register, queue, clock } = self;
+        let outcome = run(handle(register, register, queue, queue, clock, &message, 60));
+        assert!(matches!(outcome, Outcome::Delivered | Outcome::AlreadyDelivered), "{outcome:?}");
+    }
+
+    fn held(&self, id: Uuid) -> Delivered {
+        run(self.register.notification(&code(HARTLEPOOL), id)).expect("read").expect("there")
+    }
+
+    fn watch(&self) -> Watched {
+        let watched = run(watch(&self.register, &self.register, &self.clock)).expect("watched");
+        assert_eq!(watched.failed, []);
+        watched
+    }
+
+    fn mark(&self, id: Uuid, state: State) -> Option<Delivered> {
+        let taken = Taken { at: self.clock.now(), by: "Duty team".into() };
+        run(mailbox::mark(&self.register, &code(HARTLEPOOL), id, state, &taken)).expect("marked")
+    }
+
+    fn listed(&self) -> Vec<Delivered> {
+        let all = PageRequest { limit: 1_000, after: None };
+        run(self.register.notifications(&code(HARTLEPOOL), None, &all)).expect("a page").items
+    }
+}
+
+fn signals(held: &Delivered) -> Vec<Signal> {
+    held.notification.access().expect("an access").signals.iter().copied().collect()
+}
+
+fn daily() -> Reading {
+    Reading { cadence: Cadence::Digest, ..Reading::default() }
+}
+
+const HERE: (&str, &str) = ("ZX001", "North East");
+
+#[test]
+fn r83_what_only_the_authoritys_side_can_tell_is_added() {
+    let world = World::new(&daily());
+    assert_eq!(signals(&world.deliver(1, 0, HERE, &[])), []);
+    assert_eq!(
+        signals(&world.deliver(2, 1, ("ZX002", "London"), &[Signal::Infant])),
+        [Signal::Infant, Signal::OutOfArea]
+    );
+    assert_eq!(signals(&world.deliver(3, 0, ("ZX003", "North East"), &[])), [], "the second organisation");
+    assert_eq!(signals(&world.deliver(4, 1, HERE, &[])), [], "another child's do not count");
+    world.clock.advance(6 * 86_400);
+    assert_eq!(signals(&world.deliver(5, 0, ("ZX004", "North East"), &[])), [Signal::ThirdSetting]);
+    world.clock.advance(86_401);
+    assert_eq!(signals(&world.deliver(6, 0, HERE, &[])), [], "after a week they do not count");
+}
+
+#[test]
+fn r83_an_access_says_what_the_plans_of_each_authority_signal() {
+    let (register, clock) = (register(), clock());
+    upload(&register, HARTLEPOOL, file(1, "020 7946 0001", &[(0, Change::Start)])).expect("an answer");
+    let access = Asked::of(0).plans(&register).expect("an answer").access;
+    let born = run(register.plans_of(&secret().key_of(&number(0)))).expect("plans").remove(0);
+    let infant = Plan { birth_date: crate::domain::contact::date_in_england(clock.now()), ..born.clone() };
+    let unborn = Plan {
+        plan_type: crate::domain::plan::PlanType::Unborn,
+        authority: code(BIRMINGHAM),
+        birth_date: infant.birth_date.saturating_sub(30.years()),
+        ..born.clone()
+    };
+    let owed = crate::domain::access::owed_for([&born, &infant, &unborn], clock.now());
+    let told: Vec<_> = owed.iter().map(|o| (o.authority.as_str(), o.signals.iter().copied().collect())).collect();
+    assert_eq!(told, [(HARTLEPOOL, vec![Signal::Infant]), (BIRMINGHAM, vec![Signal::Unborn])], "each its own");
+    let night = Access { at: moment("2026-11-24T23:30:00Z"), owed, ..access };
+    let told: Vec<Notification> = night.notifications();
+    let signals: Vec<_> = told.iter().map(|n| n.access().expect("an access").signals.clone()).collect();
+    assert_eq!(signals[0], BTreeSet::from([Signal::Infant, Signal::Night]));
+    assert_eq!(signals[1], BTreeSet::from([Signal::Unborn, Signal::Night]));
+}
+
+#[test]
+fn r84_what_can_wait_is_told_once_a_day_and_what_cannot_at_once() {
+    let world = World::new(&daily());
+    let waiting: Vec<_> = (0..3).map(|n| world.deliver(n, 0, HERE, &[])).collect();
+    assert!(waiting.iter().all(|held| held.pushes.is_empty()), "{waiting:?}");
+    let urgent = world.deliver(9, 1, HERE, &[Signal::Night]);
+    assert_eq!((urgent.pushes.len(), urgent.digest_at), (1, None));
+    assert_eq!(world.queue.told().len(), 1, "one push, of what cannot wait");
+    assert_eq!(world.listed().len(), 4, "nothing is hidden meanwhile");
+    assert_eq!(world.watch().digests, [], "it is not time yet");
+    world.clock.advance(20 * 3_600 + 1);
+    let digest = world.watch().digests.remove(0);
+    let Content::Digest(told) = &digest.notification.content else { panic!("{digest:?}") };
+    let ids: Vec<_> = told.entries.iter().map(|entry| entry.id).collect();
+    assert_eq!(ids, [0, 1, 2].map(Uuid::from_u128));
+    assert_eq!(world.held(digest.notification.id), digest, "it is a notification of its own");
+    assert_eq!(digest.pushes.len(), 1);
+    assert!(world.watch().digests.is_empty(), "once");
+    assert_eq!(world.held(Uuid::from_u128(0)).digest, Some(digest.notification.id));
+    // Delivered again, it neither waits nor is told again.
+    world.deliver(0, 0, HERE, &[]);
+    world.clock.advance(86_400);
+    assert!(world.watch().digests.is_empty(), "there is never an empty one");
+}
+
+#[test]
+fn r84_what_is_done_to_a_digest_is_done_to_all_in_it() {
+    let world = World::new(&daily());
+    (0..120).for_each(|n| drop(world.deliver(n, 0, HERE, &[])));
+    assert!(world.mark(Uuid::from_u128(7), State::Acknowledged).is_some(), "one is read before the digest");
+    world.clock.advance(20 * 3_600 + 1);
+    let digests = world.watch().digests;
+    let lengths: Vec<_> = digests
+        .iter()
+        .map(|digest| match &digest.notification.content {
+            Content::Digest(told) => told.entries.len(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(lengths, [50, 50, 19]);
+    for digest in &digests {
+        let marked = world.mark(digest.notification.id, State::Acknowledged).expect("there");
+        assert_eq!(marked.state, State::Acknowledged);
+    }
+    assert!(world.listed().iter().all(|held| held.state == State::Acknowledged));
+    assert_eq!(world.mark(Uuid::max(), State::Acknowledged), None);
+}
+
+#[test]
+fn r85_what_is_left_unread_is_escalated_once_by_the_authoritys_own_rule() {
+    let rules = Reading { unread_minutes: 60, urgent_unread_minutes: 30, ..Reading::default() };
+    let world = World::new(&rules);
+    let [slow, urgent, read] =
+        [(1, &[][..]), (2, &[Signal::Infant]), (3, &[])].map(|(n, signals)| world.deliver(n, 0, HERE, signals));
+    world.mark(read.notification.id, State::Acknowledged);
+    let escalated = |minutes: i64| {
+        world.clock.advance(minutes * 60);
+        let watched = world.watch();
+        watched.escalated.iter().map(|held| held.notification.id).collect::<Vec<_>>()
+    };
+    assert_eq!(escalated(30), Vec::<Uuid>::new(), "not before its time is over");
+    assert_eq!(escalated(1), [urgent.notification.id]);
+    assert_eq!(escalated(28), Vec::<Uuid>::new());
+    assert_eq!(escalated(2), [slow.notification.id], "what is read is not escalated");
+    assert_eq!(escalated(10_000), Vec::<Uuid>::new(), "once");
+    let held = world.held(urgent.notification.id);
+    assert!(held.pushes.contains_key(&crate::domain::ways_out::Way::SecondMesh), "{held:?}");
+    let due = PageRequest { limit: 10, after: None };
+    let due = run(crate::ports::PushOutbox::pushes_due_before(&world.register, world.clock.now(), &due)).expect("due");
+    assert_eq!(due.items.len(), 2, "both are owed to the second contact");
+    let steps: Vec<_> = held.life().into_iter().map(|step| step.step).collect();
+    assert_eq!(steps, ["owed", "queued", "delivered", "escalated"]);
+}
+
+#[test]
+fn r85_one_authority_that_cannot_be_read_hurts_no_other() {
+    let rules = Reading { unread_minutes: 5, ..Reading::default() };
+    let world = World::new(&rules);
+    world.deliver(1, 0, HERE, &[]);
+    let cursed = notification_of(&world.held(Uuid::from_u128(1)), BIRMINGHAM);
+    run(crate::ports::Mailbox::deliver(&world.register, &cursed)).expect("delivered");
+    world.clock.advance(301);
+    let watched = run(watch(&world.register, &Down(&world.register), &world.clock)).expect("listed");
+    assert_eq!((watched.escalated.len(), watched.failed.len()), (1, 1));
+    let all = PageRequest { limit: 10, after: None };
+    let left = run(world.register.wakes_before(world.clock.now(), &all)).expect("listed").items;
+    assert_eq!(left, [(code(BIRMINGHAM), Uuid::from_u128(1))], "it is still due");
+}
+
+fn notification_of(held: &Delivered, authority: &str) -> Delivered {
+    Delivered { notification: Notification { authority: code(authority), ..held.notification.clone() }, ..held.clone() }
+}
+
+/// A directory in which one authority cannot be read.
+struct Down<'a>(&'a Register);
+
+impl Directory for Down<'_> {
+    async fn authority(&self, authority: &AuthorityCode) -> PortResult<Option<Authority>> {
+        if authority.as_str() == BIRMINGHAM {
+            return Err(PortError { step: "directory.get", cause: "Timeout".into(), retryable: true });
+        }
+        self.0.authority(authority).await
+    }
+}
+
+impl ReadingRules for Down<'_> {
+    async fn reading(&self, authority: &AuthorityCode) -> PortResult<Reading> {
+        self.0.reading(authority).await
+    }
+}
+
+#[test]
+fn r89_each_step_has_its_time_and_who_took_it() {
+    let world = World::new(&Reading::default());
+    let held = world.deliver(1, 0, HERE, &[]);
+    let id = held.notification.id;
+    world.clock.advance(60);
+    world.mark(id, State::Acknowledged);
+    world.clock.advance(60);
+    let held = world.mark(id, State::Actioned).expect("there");
+    let life: Vec<_> = held.life().into_iter().map(|step| (step.step, step.at, step.by)).collect();
+    let at = |seconds: i64| moment(NOON) + SignedDuration::from_secs(seconds);
+    let expected = [
+        ("owed", at(0), "flag-lookup"),
+        ("queued", at(0), "asn-relay"),
+        ("delivered", at(0), "asn-delivery"),
+        ("acknowledged", at(60), "Duty team"),
+        ("actioned", at(120), "Duty team"),
+    ];
+    assert_eq!(life, expected.map(|(step, at, by)| (step, at, by.to_owned())));
+}
+
+#[test]
+fn r90_the_report_says_how_long_what_lies_there_has_lain() {
+    let world = World::new(&Reading::default());
+    for n in 0..4 {
+        world.deliver(n, 0, HERE, &[]);
+        world.clock.advance(100);
+    }
+    world.mark(Uuid::from_u128(1), State::Acknowledged);
+    world.mark(Uuid::from_u128(2), State::Actioned);
+    let report = || run(mailbox::ageing(&world.register, &code(HARTLEPOOL), world.clock.now())).expect("read");
+    let found = report();
+    let counts = (found.notifications, found.unread, found.acknowledged, found.actioned, found.escalated);
+    assert_eq!(counts, (4, 2, 1, 1, 0));
+    assert_eq!(found.oldest_unread_seconds, Some(400));
+    assert_eq!(found.to_acknowledge.map(|q| (q.p50, q.p95)), Some((200, 300)));
+    assert_eq!(found.to_deliver.map(|q| (q.p50, q.p95)), Some((0, 0)));
+    world.clock.advance(40 * 86_400);
+    let later = report();
+    assert_eq!((later.notifications, later.to_deliver), (0, None), "it looks back thirty days");
+    assert_eq!(later.oldest_unread_seconds, Some(400 + 40 * 86_400), "but an old unread one is not forgotten");
+}

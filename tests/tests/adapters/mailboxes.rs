@@ -1,0 +1,170 @@
+//! What the mailboxes promise: of each step the first one stands, what is left lying is found, and a digest goes out whole.
+
+use cpis::{
+    domain::{
+        authority::AuthorityCode,
+        notice::Digest,
+        notification::{Delivered, Notification, State, Taken},
+        reading::{Cadence, Reading},
+        ways_out::{MeshBox, Way, WaysOut, Webhook},
+    },
+    ports::PushesDue,
+};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Store, all, at, delivered, la};
+
+/// Authority of these tests.
+const OURS: u32 = 50;
+
+fn notification(n: u128, second: i64) -> Notification {
+    let mut notification = delivered(OURS, n, second).notification;
+    notification.signal([]);
+    notification
+}
+
+fn ways() -> WaysOut {
+    WaysOut {
+        webhook: Some(Webhook::at("https://council.example/asn")),
+        second_webhook: Some(Webhook::at("https://duty.council.example/asn")),
+        second_mesh: Some(MeshBox { mailbox: "X26ABC9".into() }),
+        ..WaysOut::default()
+    }
+}
+
+fn taken(second: i64, by: &str) -> Taken {
+    Taken { at: at(second), by: by.into() }
+}
+
+pub(crate) async fn contract(store: &impl Store) {
+    r89_of_each_step_the_first_one_stands(store).await;
+    r85_what_is_left_unread_is_found_and_escalated_once(store).await;
+    r84_a_digest_goes_out_whole_or_not_at_all(store).await;
+    an_authority_reads_by_its_own_rules(store).await;
+    what_happened_since_a_moment_is_listed(store).await;
+}
+
+async fn r89_of_each_step_the_first_one_stands(store: &impl Store) {
+    let authority = la(10);
+    for n in 0..6_u32 {
+        store.deliver(&delivered(10, u128::from(n), 40 + i64::from(n))).await.expect("delivered");
+    }
+    let id = |n: u32| delivered(10, u128::from(n), 40 + i64::from(n)).notification.id;
+    let mark = async |n, state, taken: &Taken| {
+        store.mark(&authority, id(n), state, taken).await.expect("an answer").expect("there")
+    };
+    for n in [1, 4] {
+        let now = mark(n, State::Acknowledged, &taken(60, "Duty team")).await;
+        assert_eq!((now.state, now.acknowledged_at), (State::Acknowledged, Some(at(60))));
+        assert_eq!(mark(n, State::Acknowledged, &taken(70, "Another")).await, now, "the first one stands");
+        assert_eq!(store.notification(&authority, id(n)).await.expect("read"), Some(now), "as it was answered");
+    }
+    let actioned = mark(4, State::Actioned, &taken(80, "Sam Sample")).await;
+    assert_eq!((actioned.acknowledged_at, actioned.actioned_at), (Some(at(60)), Some(at(80))));
+    assert_eq!(mark(4, State::Acknowledged, &taken(90, "Another")).await, actioned, "no step back");
+    let at_once = mark(5, State::Actioned, &taken(85, "Sam Sample")).await;
+    assert_eq!((at_once.acknowledged_at, at_once.actioned_by.as_deref()), (Some(at(85)), Some("Sam Sample")));
+    let nobody = async |authority: &AuthorityCode, id| {
+        store.mark(authority, id, State::Acknowledged, &taken(60, "x")).await.expect("an answer")
+    };
+    assert_eq!(nobody(&la(11), id(2)).await, None, "another authority's");
+    assert_eq!(nobody(&authority, Uuid::max()).await, None);
+    for (state, expected) in [
+        (None, &[0, 1, 2, 3, 4, 5][..]),
+        (Some(State::Unread), &[0, 2, 3]),
+        (Some(State::Acknowledged), &[1]),
+        (Some(State::Actioned), &[4, 5]),
+    ] {
+        let found = all(2, async |page| store.notifications(&authority, state, &page).await).await;
+        let found: Vec<_> = found.iter().map(|d| d.notification.id).collect();
+        assert_eq!(found, expected.iter().map(|n| id(*n)).collect::<Vec<_>>(), "{state:?}");
+    }
+}
+
+/// Ids of what wakes before a moment among those that the tests of this file put there.
+async fn wakes(store: &impl Store, moment: Timestamp) -> Vec<Uuid> {
+    let found = all(1, async |page| store.wakes_before(moment, &page).await).await;
+    found.into_iter().filter(|(authority, _)| *authority == la(OURS)).map(|(_, id)| id).collect()
+}
+
+async fn r85_what_is_left_unread_is_found_and_escalated_once(store: &impl Store) {
+    let rules = Reading { unread_minutes: 10, ..Reading::default() };
+    let held: Vec<_> = [(1, ways()), (2, WaysOut::default()), (3, ways()), (4, ways())]
+        .map(|(n, ways)| Delivered::new(notification(n, 100), at(100 + i64::try_from(n).unwrap_or(0)), &ways, &rules))
+        .into();
+    for one in &held {
+        assert!(store.deliver(one).await.expect("delivered"));
+    }
+    let ids: Vec<_> = held.iter().map(|one| one.notification.id).collect();
+    assert_eq!(wakes(store, at(701)).await, Vec::<Uuid>::new(), "it is strictly before");
+    assert_eq!(wakes(store, at(703)).await, ids[..2], "soonest first");
+    // What is read meanwhile is not found any more, and cannot be escalated.
+    store.mark(&la(OURS), ids[3], State::Acknowledged, &taken(300, "x")).await.expect("marked");
+    assert_eq!(wakes(store, at(10_000)).await, ids[..3]);
+    assert!(!store.escalate(&held[3], at(800), &[Way::SecondMesh]).await.expect("an answer"));
+    assert!(store.escalate(&held[0], at(800), &[Way::SecondWebhook, Way::SecondMesh]).await.expect("escalated"));
+    assert!(!store.escalate(&held[0], at(900), &[]).await.expect("an answer"), "once");
+    assert!(store.escalate(&held[1], at(801), &[Way::SecondWebhook]).await.expect("it had no pushes before"));
+    assert!(store.escalate(&held[2], at(802), &[]).await.expect("there may be no second contact"));
+    assert_eq!(wakes(store, at(10_000)).await, Vec::<Uuid>::new());
+    let now = store.notification(&la(OURS), ids[0]).await.expect("read").expect("there");
+    assert_eq!((now.escalated_at, now.escalate_at, now.state), (Some(at(800)), None, State::Unread));
+    assert_eq!(now.pushes.keys().copied().collect::<Vec<_>>(), [Way::Webhook, Way::SecondWebhook, Way::SecondMesh]);
+    // What is to be pushed besides is owed from then on.
+    let due: Vec<PushesDue> = all(9, async |page| store.pushes_due_before(at(802), &page).await).await;
+    let due: Vec<_> = due.into_iter().filter(|due| due.authority == la(OURS)).map(|due| (due.id, due.since)).collect();
+    assert_eq!(due[due.len() - 2..], [(ids[0], at(800)), (ids[1], at(801))], "{due:?}");
+}
+
+async fn r84_a_digest_goes_out_whole_or_not_at_all(store: &impl Store) {
+    let rules = Reading { cadence: Cadence::Digest, ..Reading::default() };
+    let waiting: Vec<_> =
+        (20..24).map(|n| Delivered::new(notification(n, 2_000), at(2_000), &ways(), &rules)).collect();
+    for one in &waiting {
+        assert!(one.pushes.is_empty() && one.digest_at.is_some() && one.escalate_at.is_none(), "{one:?}");
+        assert!(store.deliver(one).await.expect("delivered"));
+    }
+    let far = at(1_000_000);
+    assert_eq!(wakes(store, far).await.len(), 4);
+    let digest = |held: &[Delivered]| {
+        let digest = Digest::of(&la(OURS), held, at(90_000)).expect("not empty");
+        Delivered::new(digest, at(90_000), &ways(), &rules)
+    };
+    // One was read since: nothing of the digest goes out, and the others still wait.
+    store.mark(&la(OURS), waiting[3].notification.id, State::Acknowledged, &taken(50_000, "x")).await.expect("marked");
+    assert!(!store.put_digest(&digest(&waiting), &waiting).await.expect("an answer"));
+    let broken = digest(&waiting).notification.id;
+    assert_eq!(store.notification(&la(OURS), broken).await.expect("read"), None);
+    assert_eq!(wakes(store, far).await.len(), 3);
+    let three = digest(&waiting[..3]);
+    assert!(store.put_digest(&three, &waiting[..3]).await.expect("delivered"));
+    assert!(!store.put_digest(&three, &waiting[..3]).await.expect("an answer"), "once");
+    assert_eq!(store.notification(&la(OURS), three.notification.id).await.expect("read").as_ref(), Some(&three));
+    for one in &waiting[..3] {
+        let now = store.notification(&la(OURS), one.notification.id).await.expect("read").expect("still there");
+        assert_eq!((now.digest, now.digest_at, now.state), (Some(three.notification.id), None, State::Unread));
+    }
+    assert_eq!(wakes(store, far).await, [three.notification.id], "the digest itself may have to be escalated");
+}
+
+async fn an_authority_reads_by_its_own_rules(store: &impl Store) {
+    assert_eq!(store.reading(&la(51)).await.expect("read"), Reading::default());
+    let daily = Reading { cadence: Cadence::Digest, digest_hour: 7, unread_minutes: 60, urgent_unread_minutes: 30 };
+    store.set_reading(&la(51), &daily).await.expect("kept");
+    assert_eq!(store.reading(&la(51)).await.expect("read"), daily);
+    store.set_reading(&la(51), &Reading::default()).await.expect("kept");
+    assert_eq!(store.reading(&la(51)).await.expect("read"), Reading::default(), "the latest stands");
+    assert_eq!(store.reading(&la(52)).await.expect("read"), Reading::default(), "another's");
+    let authority = la(51);
+    assert_eq!(all(9, async |page| store.notifications(&authority, None, &page).await).await, [], "rules are no mail");
+}
+
+async fn what_happened_since_a_moment_is_listed(store: &impl Store) {
+    let authority = la(53);
+    for n in 0..5_u32 {
+        store.deliver(&delivered(53, u128::from(n), 10 * i64::from(n))).await.expect("delivered");
+    }
+    let found = all(2, async |page| store.notifications_since(&authority, at(20), &page).await).await;
+    assert_eq!(found.iter().map(|d| d.notification.at).collect::<Vec<_>>(), [at(20), at(30), at(40)]);
+}
