@@ -83,6 +83,9 @@ async fn set_reading(store: &Dynamo, incoming: &Incoming, authority: &AuthorityC
 async fn receipts(store: &Dynamo, incoming: &Incoming, child: &str, id: &str) -> Result<Answer, Answer> {
     let none = || refuse(Kind::NotFound, "your organisation made no such access", "receipt.no-access");
     let (caller, _) = incoming.member(date_in_england(SystemClock.now()))?;
+    if !caller.may_view() {
+        return Err(refuse(Kind::Forbidden, "the token has neither B0107 nor B0170", "receipt.refused"));
+    }
     let child = ChildKey::parse(child).ok_or_else(none)?;
     let id = Uuid::try_parse(id).map_err(|_| none())?;
     let access = store.access(&child, id).await?.ok_or_else(none)?;

@@ -100,6 +100,14 @@ pub struct Organisation {
     pub name: String,
 }
 
+impl HealthCaller {
+    /// Whether the caller holds an activity that allows look-ups of either kind (R30).
+    #[must_use]
+    pub fn may_view(&self) -> bool {
+        self.activities.iter().any(|activity| activity == "B0107" || activity == "B0170")
+    }
+}
+
 impl Requester {
     /// Who this is, the same each time: for the 24-hour rule (R23) and for a request's identity (R22).
     #[must_use]

@@ -110,8 +110,10 @@ fn notifications() -> Vec<Case> {
         &long,
         NUMBER,
     ] {
-        let request = to("POST", &format!("notifications/{id}/acknowledge"));
-        cases.push(case(format!("acknowledge {id:.40?}"), &request, NOT_FOUND));
+        for step in ["acknowledge", "action"] {
+            let request = to("POST", &format!("notifications/{id}/{step}"));
+            cases.push(case(format!("{step} {id:.40?}"), &request, NOT_FOUND));
+        }
     }
     for (method, path) in [
         ("GET", "notifications/1/acknowledge"),
@@ -121,8 +123,39 @@ fn notifications() -> Vec<Case> {
         ("POST", "notifications//acknowledge"),
         ("POST", "notifications/1/acknowledge/all"),
         ("GET", "notifications/1"),
+        ("POST", "notifications/ageing"),
+        ("GET", "notifications/1/action"),
+        ("DELETE", "reading"),
+        ("GET", "reading/1"),
     ] {
         cases.push(case(format!("{method} {path}"), &to(method, path), NOT_FOUND));
+    }
+    let body = |method: &str, path: &str, body: &str| to(method, path).body("application/json", body);
+    let named = format!(r#"{{"by":"{}"}}"#, "a".repeat(101));
+    let deep = "[".repeat(5_000);
+    for text in
+        [r#"{"by":""}"#, r#"{"by":1}"#, r#"{"by":"a","by":"b"}"#, r#"{"who":"x"}"#, "{", "[]", &named, &deep, "\0"]
+    {
+        let path = format!("notifications/{ID}/acknowledge");
+        cases.push(case(format!("by {text:.40?}"), &body("POST", &path, text), BAD_REQUEST));
+    }
+    for text in [
+        "",
+        "null",
+        "[]",
+        "{",
+        &deep,
+        r#"{"cadence":"never"}"#,
+        r#"{"cadence":"digest","cadence":"every-access"}"#,
+        r#"{"digestHour":24}"#,
+        r#"{"digestHour":-1}"#,
+        r#"{"digestHour":1e400}"#,
+        r#"{"unreadMinutes":4}"#,
+        r#"{"unreadMinutes":4294967296}"#,
+        r#"{"urgentUnreadMinutes":"60"}"#,
+        r#"{"webhook":{"url":"https://council.example"}}"#,
+    ] {
+        cases.push(case(format!("reading {text:.40?}"), &body("PUT", "reading", text), BAD_REQUEST));
     }
     cases
 }

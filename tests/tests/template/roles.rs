@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::model::{Findings, Template, attribute_of, brief, granted, items, members, pairs, text};
 
 /// What each function may do, beside writing its own log and its traces.
-const ALLOWED: [(&str, &[(&str, &str)]); 11] = [
+const ALLOWED: [(&str, &[(&str, &str)]); 12] = [
     (
         "plan-upload",
         &[

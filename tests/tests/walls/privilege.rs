@@ -144,6 +144,9 @@ async fn notifications(seen: &mut Seen) {
     let lost = sqs.messages("asn")[0].body.replace(AUTHORITIES[0], "E06000099");
     sqs.send("asn", &json!("not a notification").to_string(), Map::new());
     sqs.send("asn", &lost, Map::new());
+    // One authority has chosen a digest, and is told of what can wait.
+    seen.world.dynamo.put("mailbox", &chose_digest());
+    sqs.send("asn", &can_wait(), Map::new());
     let function = seen.start("asn-delivery").await;
     for _ in 0..8 {
         loop {
@@ -160,6 +163,42 @@ async fn notifications(seen: &mut Seen) {
     }
     assert_eq!(seen.world.sqs.messages("asn-dlq").len(), 2, "the hopeless and the lost are set aside");
     seen.note("asn-delivery");
+    watch(seen).await;
+}
+
+fn chose_digest() -> Value {
+    json!({"la": {"S": AUTHORITIES[0]}, "id": {"S": "reading"}, "reading": {"M": {"cadence": {"S": "digest"}}}})
+}
+
+/// A notification without a signal, whatever the time is.
+fn can_wait() -> String {
+    let id = "0d1f7c1e-51c4-4d38-9f0b-27f9d7a4dddd";
+    let told = json!({
+        "id": id, "accessId": id, "authority": AUTHORITIES[0], "at": "2026-01-01T12:00:00.000Z", "traceId": id, "kind": "access",
+        "nhsNumber": nhs_number(0), "localIds": [], "viewer": {"name": "Alex Example"}, "organisation": {"name": "Any"},
+        "signals": [],
+    });
+    told.to_string()
+}
+
+/// A digest and an escalation that are due.
+async fn watch(seen: &mut Seen) {
+    const LONG_AGO: &str = "2026-01-01T00:00:00.000Z";
+    let (mut waits, mut unread) = (0, 0);
+    for mut item in seen.world.dynamo.scan("mailbox") {
+        for name in ["digestAt", "escalateAt"] {
+            if item.get(name).is_some() {
+                *(if name == "digestAt" { &mut waits } else { &mut unread }) += 1;
+                item[name] = json!({"S": LONG_AGO});
+                item["wake_at"] = json!({"S": LONG_AGO});
+            }
+        }
+        seen.world.dynamo.put("mailbox", &item);
+    }
+    assert!(waits > 0 && unread > 0, "{waits} wait for a digest, {unread} may be escalated");
+    seen.feed("asn-watch", &[events::schedule_event()]).await;
+    let digests = seen.world.dynamo.scan("mailbox").iter().filter(|item| item["kind"]["S"] == "digest").count();
+    assert_eq!(digests, 1, "what waited is told together");
 }
 
 /// The same child in three nights: who does so is found, once it is known who else looked at the child.
@@ -214,6 +253,21 @@ async fn mailbox(seen: &mut Seen) {
     let acknowledge = Request::new("POST", &format!("{path}/{id}/acknowledge")).caller(&authority_caller(own));
     // The second finds it acknowledged.
     seen.ask("asn-mailbox", &[(acknowledge.clone(), 200), (acknowledge, 200)]).await;
+    let of = |method: &str, rest: &str| {
+        Request::new(method, &format!("/cpis/authorities/{own}/{rest}")).caller(&authority_caller(own))
+    };
+    let action = Request::new("POST", &format!("{path}/{id}/action")).caller(&authority_caller(own));
+    let access = &seen.world.dynamo.scan("accesses")[0];
+    let [child, access] = ["child", "id"].map(|name| text(&access[name]["S"]).to_owned());
+    let receipts = Request::new("GET", &format!("/cpis/receipts/{child}/{access}")).caller(&nurse());
+    let asked = [
+        (action, 200),
+        (of("GET", "notifications/ageing"), 200),
+        (of("GET", "reading"), 200),
+        (of("PUT", "reading").body("application/json", "{}"), 200),
+        (receipts, 200),
+    ];
+    seen.ask("asn-mailbox", &asked).await;
 }
 
 /// Tokens of an authority, of a nurse whose organisation nobody knows, and of one whose care is seen in pilots only.

@@ -41,6 +41,8 @@ const ORGANISATIONS: [Organisation; 7] = [
 ];
 /// What somebody may be allowed to do; every combination is tried.
 const ACTIVITIES: [&str; 4] = ["B0107", "B0170", "R0001", "R5105"];
+/// Where a setting sees whether its access was received.
+const RECEIPTS: &str = "/cpis/receipts/{child}/{access}";
 /// Where it is searched who looked at whom.
 const AUDIT: &str = "/cpis/audit/accesses/_search";
 /// Children of each authority, so that no one child gathers a long history.
@@ -233,7 +235,8 @@ fn due(who: &Who, ask: &Ask) -> Due {
             _ if SPELLINGS.contains(&ask.of) => Due::Closed,
             Who::Authority(code) if *code == ask.of && ![FORMER, NEVER].contains(code) => {
                 let one_thing = ask.is("GET", "/cpis/authorities/{gss}/uploads/{sequence}")
-                    || ask.is("POST", "/cpis/authorities/{gss}/notifications/{id}/acknowledge");
+                    || ask.is("POST", "/cpis/authorities/{gss}/notifications/{id}/acknowledge")
+                    || ask.is("POST", "/cpis/authorities/{gss}/notifications/{id}/action");
                 if ask.unknown && one_thing { Due::Nothing } else { Due::Answer }
             }
             _ => Due::Refusal,
@@ -256,6 +259,10 @@ fn due(who: &Who, ask: &Ask) -> Due {
     // A child is shown to who may view it, in an organisation that takes part today …
     if !today || !(holds("B0107") || holds("B0170")) {
         return Due::Refusal;
+    }
+    // Whether an access was received is for the organisation that made it.
+    if ask.endpoint.1 == RECEIPTS {
+        return if *organisation == 0 { Due::Answer } else { Due::Nothing };
     }
     let care = ORGANISATIONS[*organisation].1;
     match ask.header {
@@ -391,6 +398,8 @@ struct Planted {
     world: World,
     /// Of each authority, a notification in its mailbox.
     notifications: BTreeMap<&'static str, String>,
+    /// Child's key and id of an access by the first organisation.
+    access: (String, String),
     next: AtomicU64,
 }
 
@@ -431,7 +440,8 @@ impl Planted {
             }
             world.dynamo.put("directory", &entry);
         }
-        let mut planted = Self { world, notifications: BTreeMap::new(), next: AtomicU64::new(1_000) };
+        let mut planted =
+            Self { world, notifications: BTreeMap::new(), access: Default::default(), next: AtomicU64::new(1_000) };
         planted.plant(issuer, template).await;
         planted
     }
@@ -466,6 +476,8 @@ impl Planted {
             self.notifications.insert(code, text(&item["id"]["S"]).to_owned());
         }
         assert_eq!(self.notifications.len(), 3, "{:?}", self.world.dynamo.scan("mailbox"));
+        let access = &self.world.dynamo.scan("accesses")[0];
+        self.access = (text(&access["child"]["S"]).to_owned(), text(&access["id"]["S"]).to_owned());
         self.world.dynamo.put("directory", &authority(FORMER, "closed"));
     }
 
@@ -481,6 +493,7 @@ impl Planted {
         let id = id.or(self.notifications.get(other)).map_or("", String::as_str);
         let sequence = if ask.unknown { "77" } else { "1" };
         let path = route.replace("{gss}", ask.of).replace("{id}", id).replace("{sequence}", sequence);
+        let path = path.replace("{child}", &self.access.0).replace("{access}", &self.access.1);
         let child = self.next() as usize % CHILDREN;
         let number = nhs_number(if ask.unknown { 2_000 } else { first_child(ask.of) } + child);
         let identifier = format!("https://fhir.nhs.uk/Id/nhs-number|{number}");
@@ -517,7 +530,10 @@ impl Planted {
                 Request::new("POST", &path).body("application/json", search.to_string())
             }
             ("GET", _) => Request::new("GET", &path),
-            ("POST", "/cpis/authorities/{gss}/notifications/{id}/acknowledge") => Request::new("POST", &path),
+            ("POST", _) if route.starts_with("/cpis/authorities/{gss}/notifications/{id}/") => {
+                Request::new("POST", &path)
+            }
+            ("PUT", "/cpis/authorities/{gss}/reading") => Request::new("PUT", &path).body("application/json", "{}"),
             _ => panic!("say how {method} {route} is called"),
         }
     }
@@ -560,7 +576,8 @@ fn wrong(caller: &Caller, ask: &Ask, status: u64, body: &str) -> Option<String> 
             .find(|mark| body.contains(mark.as_str()))
             .map(|mark| format!("{status} with {mark}, of another organisation"));
     }
-    let lists = ask.endpoint.0 == "GET" && ask.endpoint.1.contains("{gss}") && !ask.endpoint.1.contains("uploads");
+    let figures = ["uploads", "ageing", "reading"].iter().any(|part| ask.endpoint.1.contains(part));
+    let lists = ask.endpoint.0 == "GET" && ask.endpoint.1.contains("{gss}") && !figures;
     let shows = lists || (ask.fhir() && !ask.unknown && !ask.endpoint.1.contains("AuditEvent"));
     let own = due == Due::Answer
         && shows
