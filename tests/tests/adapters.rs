@@ -164,11 +164,11 @@ async fn contract(store: &impl Store) {
     a_search_passes_over_any_number_that_may_not_be_seen(store).await;
     the_outbox_holds_what_is_owed(store).await;
     notifications_are_delivered_once(store).await;
-    mailboxes::contract(store).await;
     an_access_is_read_back_by_itself(store).await;
     cursors_of_other_lists_are_refused(store).await;
     the_directory_knows_what_was_put_there(store).await;
     pushes::contract(store).await;
+    mailboxes::contract(store).await;
     audit::contract(store).await;
 }
 

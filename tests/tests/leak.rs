@@ -15,10 +15,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// What the journeys make the functions say. Without these the search would be of nothing.
-const EVENTS: [&str; 27] = [
+const EVENTS: [&str; 33] = [
     "asn.delivered",
     "asn.retry",
     "asn.set-aside",
+    "asn.digest-delivered",
     "audit.bad-search",
     "audit.refused",
     "audit.searched",
@@ -28,8 +29,13 @@ const EVENTS: [&str; 27] = [
     "lookup.nothing-held",
     "lookup.refused",
     "mailbox.acknowledged",
+    "mailbox.actioned",
+    "mailbox.ageing",
     "mailbox.listed",
     "mailbox.no-notification",
+    "mailbox.reading-set",
+    "receipt.no-access",
+    "receipt.shown",
     "reconcile.plans-listed",
     "reconcile.upload-read",
     "reconcile.uploads-listed",

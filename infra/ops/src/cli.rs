@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
+    ageing::AgeingArgs,
     audit::AuditArgs,
     directory::DirectoryArgs,
     dlq::DlqArgs,
@@ -66,6 +67,8 @@ enum Command {
     Audit(AuditArgs),
     /// Tell how the notifications are getting on
     Status(StatusArgs),
+    /// Tell how long notifications lie in the authorities' mailboxes
+    Ageing(AgeingArgs),
     /// List and replay notifications that could not be delivered
     Dlq(DlqArgs),
     /// Tell who is over their budget of look-ups, and end a stop
@@ -84,6 +87,7 @@ impl Cli {
             Command::Generate(args) => args.run(self.json),
             Command::Audit(args) => args.run(self.json).await,
             Command::Status(args) => args.run(self.json).await,
+            Command::Ageing(args) => args.run(self.json).await,
             Command::Dlq(args) => args.run(self.json).await,
             Command::Limits(args) => args.run(self.json).await,
             Command::Ways(args) => args.run(self.json).await,

@@ -13,7 +13,7 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 use cpis::{
     domain::{
-        authority::{AuthorityCode, Status},
+        authority::{Authority, AuthorityCode, Status},
         entry::Entry,
     },
     ports::AuditLog,
@@ -33,7 +33,7 @@ use crate::{
     output,
     samples::samples,
     settings::{MAX_SETTINGS, SETTINGS, settings},
-    stack::StackArgs,
+    stack::{Stack, StackArgs},
 };
 
 #[derive(Debug, Args)]
@@ -126,6 +126,16 @@ impl Kind {
             Entry::Pilot(_) => Self::Pilot,
         }
     }
+}
+
+/// The authorities that the directory of a stack has.
+pub(crate) async fn authorities_of(stack: &Stack) -> Result<Vec<Authority>> {
+    let table = Table { client: stack.dynamodb(), name: stack.output("DirectoryTable")?.to_owned() };
+    let authority = |entry| match entry {
+        Entry::Authority(authority) => Some(authority),
+        _ => None,
+    };
+    Ok(table.entries(Some(Kind::Authority)).await?.into_iter().filter_map(authority).collect())
 }
 
 impl DirectoryArgs {

@@ -1,5 +1,6 @@
 //! `cpis`, the operator's command: tokens, directory, synthetic data, status and dead letters.
 
+mod ageing;
 mod audit;
 mod cli;
 mod directory;

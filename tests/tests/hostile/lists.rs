@@ -130,7 +130,7 @@ fn notifications() -> Vec<Case> {
     ] {
         cases.push(case(format!("{method} {path}"), &to(method, path), NOT_FOUND));
     }
-    let body = |method: &str, path: &str, body: &str| to(method, path).body("application/json", body);
+    let body = |method: &'static str, path: &str, body: &str| to(method, path).body("application/json", body);
     let named = format!(r#"{{"by":"{}"}}"#, "a".repeat(101));
     let deep = "[".repeat(5_000);
     for text in

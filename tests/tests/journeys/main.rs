@@ -6,6 +6,7 @@
 mod audit;
 mod audit_search;
 mod dead_letters;
+mod life;
 mod limits;
 mod look_up;
 mod notification;

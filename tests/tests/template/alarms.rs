@@ -170,7 +170,7 @@ fn reach(template: &Template, metric: &Metric) -> i64 {
             ages.iter().filter_map(|(_, event)| event["MaximumRecordAgeInSeconds"].as_i64()).max().unwrap_or_default()
                 * 1000
         }
-        "OutboxOldestSeconds" | "PushesOwedOldestSeconds" | "UnauditedOldestSeconds" => 3600,
+        "OutboxOldestSeconds" | "PushesOwedOldestSeconds" | "WatchLateSeconds" | "UnauditedOldestSeconds" => 3600,
         // Stated every hour: the third that is missed.
         "StatementAgeSeconds" => 3 * 3600,
         _ => 10,
@@ -229,6 +229,8 @@ pub(crate) fn coverage(template: &Template, findings: &mut Findings) {
             ("PushSetAside", "asn-push"),
             ("ReceiverRested", "asn-push"),
             ("MeshUnreachable", "asn-push"),
+            ("NotificationsEscalated", "asn-watch"),
+            ("WatchLateSeconds", "asn-watch"),
             ("JwksUnreachable", "authorizer"),
             ("BudgetsUnread", "flag-lookup"),
             ("AuditFindings", "audit-ledger"),

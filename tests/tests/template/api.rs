@@ -8,11 +8,11 @@ use crate::model::{Findings, Template, attribute_of, brief, items, members, text
 const ROUTES: [(&str, &str, &str, bool); 22] = [
     ("asn-mailbox", "GET", "/cpis/authorities/{gss}/notifications", false),
     ("asn-mailbox", "GET", "/cpis/authorities/{gss}/notifications/ageing", false),
+    ("asn-mailbox", "GET", "/cpis/authorities/{gss}/reading", false),
+    ("asn-mailbox", "GET", "/cpis/receipts/{child}/{access}", false),
     ("asn-mailbox", "POST", "/cpis/authorities/{gss}/notifications/{id}/acknowledge", false),
     ("asn-mailbox", "POST", "/cpis/authorities/{gss}/notifications/{id}/action", false),
-    ("asn-mailbox", "GET", "/cpis/authorities/{gss}/reading", false),
     ("asn-mailbox", "PUT", "/cpis/authorities/{gss}/reading", false),
-    ("asn-mailbox", "GET", "/cpis/receipts/{child}/{access}", false),
     ("audit-search", "POST", "/cpis/audit/accesses/_search", false),
     ("flag-lookup", "GET", "/cpis/FHIR/R4/AuditEvent", false),
     ("flag-lookup", "GET", "/cpis/FHIR/R4/CareTeam", false),

@@ -24,7 +24,12 @@ const TABLES: [(&str, &str, &[&str]); 8] = [
     (
         "MailboxTable",
         "la id",
-        &["local by-state: la state_at", "local by-time: la at", "pushes: push push_at (in part)"],
+        &[
+            "local by-state: la state_at",
+            "local by-time: la at",
+            "pushes: push push_at (in part)",
+            "wakes: wake wake_at (in part)",
+        ],
     ),
     ("OutboxTable", "mark at_child_id", &[]),
     ("PlansTable", "child plan", &["by-authority: la child"]),

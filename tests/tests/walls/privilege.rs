@@ -253,7 +253,7 @@ async fn mailbox(seen: &mut Seen) {
     let acknowledge = Request::new("POST", &format!("{path}/{id}/acknowledge")).caller(&authority_caller(own));
     // The second finds it acknowledged.
     seen.ask("asn-mailbox", &[(acknowledge.clone(), 200), (acknowledge, 200)]).await;
-    let of = |method: &str, rest: &str| {
+    let of = |method: &'static str, rest: &str| {
         Request::new(method, &format!("/cpis/authorities/{own}/{rest}")).caller(&authority_caller(own))
     };
     let action = Request::new("POST", &format!("{path}/{id}/action")).caller(&authority_caller(own));
