@@ -199,8 +199,11 @@ def arrivals(system: System, council: Council, traces: list[str]) -> list[dict[s
 def show_notifications(narrator: Narrator, found: list[dict[str, Any]]) -> None:
     """What a social worker reads."""
     narrator.table(
-        ["seen at (UTC)", "case", "who", "where"],
-        [[each["at"][:19].replace("T", " "), ", ".join(each["localIds"]), viewer(each), each["organisation"]["name"]] for each in found],
+        ["seen at (UTC)", "case", "who", "where", "cannot wait"],
+        [
+            [each["at"][:19].replace("T", " "), ", ".join(each["localIds"]), viewer(each), each["organisation"]["name"], ", ".join(each["signals"])]
+            for each in found
+        ],
     )
 
 
@@ -219,6 +222,16 @@ def acknowledge(system: System, council: Council, found: list[dict[str, Any]]) -
     in_state = lambda state: {each["id"] for each in system.pages(f"{council.path}/notifications", council.token, state=state)}
     expect(wanted <= in_state("acknowledged") and not wanted & in_state("unread"), "they are acknowledged, and no longer unread")
     system.narrator.fact(f"Acknowledged: {len(found)}")
+    show_life(system, council, found[0]["id"])
+
+
+def show_life(system: System, council: Council, notification: str) -> None:
+    """A notification is done with, and tells its life."""
+    body = json.dumps({"by": "Duty team"}).encode()
+    answer = system.call("POST", f"{council.path}/notifications/{notification}/action", council.token, body, Content_Type="application/json")
+    expect(answer.status == 200, f"the action is answered {answer.status}: {answer.body[:300]!r}")
+    system.narrator.say("The duty team has rung the hospital, and says so. The notification tells its life:")
+    system.narrator.table(["step", "at (UTC)", "by"], [[step["step"], step["at"][:23].replace("T", " "), step["by"]] for step in answer.json["life"]])
 
 
 def push_plan(system: System, council: Council, child: str) -> None:
