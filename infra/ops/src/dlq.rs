@@ -4,6 +4,7 @@ mod archive;
 mod filter;
 mod in_aws;
 mod letter;
+mod place;
 mod progress;
 mod replay;
 mod report;
@@ -13,8 +14,6 @@ mod run;
 mod show;
 mod tally;
 mod trail;
-
-use std::path::PathBuf;
 
 use aws_sdk_sqs::Client;
 use clap::{Args, Subcommand};
@@ -29,9 +28,9 @@ use crate::{
     stack::{Stack, StackArgs},
     sweep::unseen_note,
 };
-use archive::Archive;
 use filter::Filter;
 use letter::Letter;
+use place::Place;
 use replay::Replay;
 use report::Report;
 use restore::Restore;
@@ -100,17 +99,20 @@ the reason of the old failure on it."))]
 
 An authority is then never told: `cpis dlq archive` keeps what may still be wanted."))]
     Discard(DiscardArgs),
-    /// Move dead letters to a file, for as long as they cannot be delivered
+    /// Move dead letters to a file or to S3, for as long as they cannot be delivered
     #[command(after_help = help!("  cpis dlq archive --authority E06000001 --older-than 10d --to e06000001.letters --because 'closed until May'
   cpis dlq archive --all --to letters.jsonl --because 'the queue keeps them for 14 days only'
+  cpis dlq archive --all --to s3://our-letters/2026 --because 'the queue keeps them for 14 days only'
 
 The file holds children's NHS numbers: only its owner may read it. Each letter is a line of JSON with its checksum and \
 all its attributes, and is on the disk before it is deleted from the queue. An archive that is there is written on. After a \
-killed run a letter may stand there twice; `cpis dlq restore` restores it once."))]
+killed run a letter may stand there twice; `cpis dlq restore` restores it once. In S3 each window of letters is an object, \
+encrypted by KMS and never written over: use a bucket that nobody but the operators may read."))]
     Archive(ArchiveArgs),
     /// Put archived dead letters back into the dead-letter queue
     #[command(after_help = help!("  cpis dlq restore letters.jsonl --dry-run
   cpis dlq restore letters.jsonl --authority E06000001 --because 'open again'
+  cpis dlq restore s3://our-letters/2026 --because 'open again'
 
 The archive is checked to its end before anything is sent, and is left as it is. A letter that is in the queue already is \
 left out. Then `cpis dlq replay`."))]
@@ -152,18 +154,18 @@ struct ArchiveArgs {
     /// Every letter, where no filter is given
     #[arg(long)]
     all: bool,
-    /// The file; one that is there must be such an archive, and is written on
-    #[arg(long, value_name = "FILE")]
-    to: PathBuf,
+    /// The file, where one that is there must be such an archive and is written on; or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "PLACE", value_parser = Place::parse)]
+    to: Place,
     #[command(flatten)]
     operator: Operator,
 }
 
 #[derive(Debug, Args)]
 struct RestoreArgs {
-    /// The archive
-    #[arg(value_name = "FILE")]
-    from: PathBuf,
+    /// The archive: a file, or s3://BUCKET/PREFIX
+    #[arg(value_name = "PLACE", value_parser = Place::parse)]
+    from: Place,
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -270,7 +272,7 @@ impl Context<'_> {
         if args.selection.dry_run {
             return self.act(&args.selection, ARCHIVE, &args.operator, Nothing).await;
         }
-        self.act(&args.selection, ARCHIVE, &args.operator, Archive::open(&args.to)?).await
+        self.act(&args.selection, ARCHIVE, &args.operator, args.to.archive(self.stack)?).await
     }
 
     async fn restore(&self, args: &RestoreArgs) -> Result<Outcome> {
@@ -279,7 +281,7 @@ impl Context<'_> {
             selection: &args.selection,
             sqs: self.sqs,
             queue: self.letters,
-            from: args.from.clone(),
+            from: args.from.open(self.stack).await?,
             trail: self.trail(&args.selection, RESTORE, &args.operator)?,
             show: &mut show,
         };

@@ -63,6 +63,13 @@ impl Stack {
         aws_sdk_sqs::Client::new(&self.config)
     }
 
+    /// A client for buckets. An emulator at one address knows them by path.
+    pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
+        let path = self.config.endpoint_url().is_some();
+        let config = aws_sdk_s3::config::Builder::from(&self.config).force_path_style(path).build();
+        aws_sdk_s3::Client::from_conf(config)
+    }
+
     /// The audit log.
     pub(crate) fn audit_log(&self) -> Result<Dynamo> {
         let tables = Tables { audit: self.output("AuditTable")?.to_owned(), ..Tables::default() };

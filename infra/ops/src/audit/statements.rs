@@ -19,10 +19,7 @@ use crate::{
 /// Fetches what the file does not have yet, and adds it.
 pub(super) async fn fetch(stack: &Stack, out: &Path, json: bool) -> Result<()> {
     let bucket = stack.output("AuditBucket")?;
-    // An emulator at one address knows buckets by path.
-    let path = stack.config.endpoint_url().is_some();
-    let config = aws_sdk_s3::config::Builder::from(&stack.config).force_path_style(path).build();
-    let s3 = aws_sdk_s3::Client::from_conf(config);
+    let s3 = stack.s3();
     let held = if out.exists() { read(out)?.len() as u64 } else { 0 };
     let mut file = OpenOptions::new().append(true).create(true).open(out).map_err(on_file(out))?;
     let mut sequence = held + 1;

@@ -134,6 +134,11 @@ fn sum(letter: &str) -> String {
     digest(&SHA256, letter.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The lines of letters.
+pub(super) fn lines(letters: &[Dead]) -> Result<String> {
+    letters.iter().map(|dead| Archived::from(&dead.message).line()).collect()
+}
+
 /// Writes letters to an archive, to be deleted from the queue once they are on the disk.
 #[derive(Debug)]
 pub(super) struct Archive {
@@ -168,8 +173,7 @@ impl Archive {
 
     /// Writes letters, and returns once they are on the disk.
     fn write(&mut self, letters: &[Dead]) -> Result<()> {
-        let lines: String = letters.iter().map(|dead| Archived::from(&dead.message).line()).collect::<Result<_>>()?;
-        let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(lines(letters)?.as_bytes()).and_then(|()| self.file.sync_data());
         written.map_err(on_file(&self.path))
     }
 }

@@ -32,7 +32,8 @@ pub(super) struct Restore<'a, L> {
     pub(super) selection: &'a Selection,
     pub(super) sqs: &'a Client,
     pub(super) queue: &'a str,
-    pub(super) from: PathBuf,
+    /// The archive, and what it is called.
+    pub(super) from: (File, PathBuf),
     pub(super) trail: Option<Trail<L>>,
     pub(super) show: &'a mut dyn FnMut(&Letter) -> Result<()>,
 }
@@ -47,8 +48,8 @@ impl<L: AuditLog> Restore<'_, L> {
     /// Reads the archive through before it sends anything; then sends what is meant and not in the queue yet (R72).
     pub(super) async fn through(mut self) -> Result<Report> {
         let interrupt = Interrupt::watch()?;
-        let path = self.from.clone();
-        let file = File::open(&path).map_err(on_file(&path))?;
+        let (file, path) = &self.from;
+        let (file, path) = (file.try_clone().map_err(on_file(path))?, path.clone());
         let checked = Reader::of(&file, &path)?.check()?;
         if checked.is_torn {
             eprintln!(
