@@ -43,6 +43,13 @@ async fn a_closed_authority_is_told_once_it_is_open_again() {
     assert_eq!(stack.traced("MailboxTable", trace).await, [] as [Value; 0]);
 
     let _ = stack.done(&["directory", "open", "authority", CODE]);
+    // It may wait in S3 meanwhile.
+    let place = format!("s3://{}/letters/{trace}", stack.output("AuditBucket"));
+    let kept = ["dlq", "archive", "--authority", CODE, "--to", &place, "--because", "closed until May", "--json"];
+    assert_eq!(stack.done(&kept).json()["archived"]["total"], 1);
+    assert_eq!(dead(&stack), 0);
+    let back = stack.done(&["dlq", "restore", &place, "--because", "open again", "--json"]).json();
+    assert_eq!((&back["restored"]["total"], dead(&stack)), (&json!(1), 1), "{back}");
     // With a token of its own: the gateway may remember of the other that its authority is closed.
     let council = stack.council(CODE);
     let replay = stack.done(&["dlq", "replay", "--authority", CODE, "--because", "opened again", "--json"]).json();
