@@ -107,7 +107,7 @@ An authority is then never told: `cpis dlq archive` keeps what may still be want
 The file holds children's NHS numbers: only its owner may read it. Each letter is a line of JSON with its checksum and \
 all its attributes, and is on the disk before it is deleted from the queue. An archive that is there is written on. After a \
 killed run a letter may stand there twice; `cpis dlq restore` restores it once. In S3 each window of letters is an object, \
-encrypted by KMS and never written over: use a bucket that nobody but the operators may read."))]
+never written over: use a bucket that is encrypted by a key of your own, and that nobody but the operators may read."))]
     Archive(ArchiveArgs),
     /// Put archived dead letters back into the dead-letter queue
     #[command(after_help = help!("  cpis dlq restore letters.jsonl --dry-run

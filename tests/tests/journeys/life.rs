@@ -21,7 +21,7 @@ fn steps(notification: &Value) -> Vec<&str> {
 #[ignore = "needs a running stack: make test"]
 async fn r86_r89_r90_a_notification_is_received_acknowledged_and_actioned() {
     let stack = Stack::open();
-    let council = stack.council("E06000030");
+    let council = stack.council("E06000044");
     let child = Child::new(140);
     council.hold(&child, "CPP").await;
     let nurse = stack.nurse(&["B0107"]);
@@ -65,7 +65,7 @@ async fn r86_r89_r90_a_notification_is_received_acknowledged_and_actioned() {
 #[ignore = "needs a running stack: make test"]
 async fn r84_what_can_wait_goes_out_in_a_digest_and_is_read_with_it() {
     let stack = Stack::open();
-    let council = stack.council("E06000031");
+    let council = stack.council("E06000045");
     let rules = json!({"cadence": "digest", "digestHour": 3});
     let put = |body: &Value| stack.call(Method::PUT, &council.path("reading")).token(&council.token).json(body);
     put(&json!({"digestHour": 24})).send().await.refused(400, "BAD_REQUEST");

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use aws_sdk_s3::{Client, primitives::ByteStream, types::ServerSideEncryption};
+use aws_sdk_s3::{Client, primitives::ByteStream};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -122,8 +122,7 @@ impl Work for Objects {
         if !letters.is_empty() {
             let key = format!("{}{:06}.letters", self.prefix, self.written);
             let put = self.s3.put_object().bucket(&self.bucket).key(key).if_none_match("*");
-            let put = put.server_side_encryption(ServerSideEncryption::AwsKms).content_type("application/jsonl");
-            let put = put.body(ByteStream::from(lines(letters)?.into_bytes()));
+            let put = put.content_type("application/jsonl").body(ByteStream::from(lines(letters)?.into_bytes()));
             put.send().await.map_err(on_aws("write to the archive in S3"))?;
             self.written += 1;
         }
