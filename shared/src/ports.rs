@@ -292,7 +292,7 @@ pub trait Outbox: Sync {
     fn settle(&self, owing: &[Owing]) -> impl Future<Output = PortResult<()>> + Send;
 }
 
-/// Takes notices that no access raised, to be relayed as accesses are.
+/// Takes notices that no access raised, to be relayed as accesses are (R94).
 pub trait NoticeOutbox: Sync {
     /// Owes notices, each in one write. Repeating it changes nothing. Where it fails, some may be owed: repeat the call.
     fn owe(&self, notices: &[Notification]) -> impl Future<Output = PortResult<()>> + Send;

@@ -593,7 +593,7 @@ fn notices() -> [Notification; 4] {
     ]
 }
 
-/// R87: owed twice, a notice is one entry; it is read back as it was owed, in its place among accesses, and settled like them.
+/// R87, R94: owed twice, a notice is one entry; it is read back as it was owed, in its place among accesses, and settled like them.
 async fn notices_are_owed_beside_accesses(store: &impl Store, accesses: &[Owing]) {
     let everything = async || {
         let found = all(3, async |page| store.owed_before(at(1_000), &page).await).await;
