@@ -19,7 +19,7 @@ use crate::domain::{
     authority::{Authority, AuthorityCode},
     contact::Contact,
     nhs_number::ChildKey,
-    notification::Notification,
+    notification::{Notification, Owing},
     pilot::Pilot,
     plan::{Plan, PlanId},
     setting::Setting,
@@ -278,18 +278,24 @@ pub trait AccessSearch: Sync {
     -> impl Future<Output = PortResult<Page<Access>>> + Send;
 }
 
-/// The accesses for which notifications are still owed.
+/// What authorities are still to be told: accesses, and notices of anything else.
 pub trait Outbox: Sync {
-    /// Those recorded before a moment, oldest first. One that cannot be read is an error in its own place: it must
+    /// What was owed before a moment, oldest first. An entry that cannot be read is an error in its own place: it must
     /// not hold up the others.
     fn owed_before(
         &self,
         moment: Timestamp,
         page: &PageRequest,
-    ) -> impl Future<Output = PortResult<Page<PortResult<Access>>>> + Send;
+    ) -> impl Future<Output = PortResult<Page<PortResult<Owing>>>> + Send;
 
-    /// Notes that the notifications of these accesses are on their way. Repeating it changes nothing.
-    fn settle(&self, accesses: &[Access]) -> impl Future<Output = PortResult<()>> + Send;
+    /// Notes that the notifications of these entries are on their way. Repeating it changes nothing.
+    fn settle(&self, owing: &[Owing]) -> impl Future<Output = PortResult<()>> + Send;
+}
+
+/// Takes notices that no access raised, to be relayed as accesses are (R94).
+pub trait NoticeOutbox: Sync {
+    /// Owes notices, each in one write. Repeating it changes nothing. Where it fails, some may be owed: repeat the call.
+    fn owe(&self, notices: &[Notification]) -> impl Future<Output = PortResult<()>> + Send;
 }
 
 /// Takes notifications for delivery.
@@ -328,6 +334,12 @@ pub struct SetAside {
 pub trait Directory: Sync {
     /// The entry of an authority; `None` where it has none.
     fn authority(&self, code: &AuthorityCode) -> impl Future<Output = PortResult<Option<Authority>>> + Send;
+}
+
+/// Lists the authorities.
+pub trait AuthorityList: Sync {
+    /// Every authority of the directory, closed ones too. One whose entry cannot be read is an error in its own place.
+    fn authorities(&self) -> impl Future<Output = PortResult<Vec<PortResult<Authority>>>> + Send;
 }
 
 /// Knows the health care settings.

@@ -173,6 +173,8 @@ pub fn function_environment(endpoint: &str, sqs: &crate::sqs::Sqs) -> Vec<(Strin
     set("ASN_DLQ_URL", sqs.queue_url("asn-dlq"));
     set("PUSH_QUEUE_URL", sqs.queue_url("push"));
     set("PUSH_DLQ_URL", sqs.queue_url("push-dlq"));
+    set("NUMBER_CHANGES_QUEUE_URL", sqs.queue_url("number-changes"));
+    set("NUMBER_CHANGES_DLQ_URL", sqs.queue_url("number-changes-dlq"));
     set("PUSH_SECRET_ARN", "push-secret".to_owned());
     set("PUSH_LOCAL_RECEIVERS", "true".to_owned());
     set("CHILD_KEY_SECRET", "a secret of the tests, 32 bytes or more".to_owned());

@@ -81,7 +81,7 @@ pub struct Sqs {
 
 impl Sqs {
     /// Starts on a free port of 127.0.0.1 with the queues `asn` (visibility 180 s, five receives, then `asn-dlq`), `push` (a
-    /// thousand receives, then `push-dlq`) and their dead-letter queues.
+    /// thousand receives, then `push-dlq`), `number-changes` (as `asn`) and their dead-letter queues.
     ///
     /// # Panics
     /// No port can be bound.
@@ -94,6 +94,8 @@ impl Sqs {
             ("asn-dlq", None),
             ("push", Some(("push-dlq".to_owned(), 1_000))),
             ("push-dlq", None),
+            ("number-changes", Some(("number-changes-dlq".to_owned(), 5))),
+            ("number-changes-dlq", None),
         ]
         .map(|(name, redrive)| (name.to_owned(), queue(redrive)));
         let store = Arc::new(Mutex::new(Store { now_ms: START_MS, queues: queues.into(), moves: vec![] }));

@@ -21,20 +21,22 @@ use cpis::{
         contact::Contact,
         entry::Entry,
         nhs_number::{ChildKey, ChildKeySecret, NhsNumber},
-        notification::Delivered,
+        notice::{MatchRateLow, NumberChange, NumberChanged, PlanMoved, UploadOverdue, notice},
+        notification::{Content, Delivered, Notification, Owing},
         pilot::Pilot,
         plan::{Plan, PlanType},
         policy::Presentation,
         reading::Reading,
+        record::{Detail, Problem},
         setting::{CareKind, Oversight, Setting},
-        upload::{Acknowledgement, UploadSummary},
+        upload::{Acknowledgement, Rejected, UploadSummary},
         ways_out::WaysOut,
     },
     memory::{Register, Tallies},
     ports::{
-        AccessHistory, AccessLog, AccessSearch, ContactLog, Directory, Guard, Mailbox, MailboxReader, Outbox, Page,
-        PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortResult, SettingDirectory, Standing,
-        UploadLog, UploadReader,
+        AccessHistory, AccessLog, AccessSearch, AuthorityList, ContactLog, Directory, Guard, Mailbox, MailboxReader,
+        NoticeOutbox, Outbox, Page, PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortResult,
+        SettingDirectory, Standing, UploadLog, UploadReader,
     },
 };
 use jiff::{Timestamp, civil::date};
@@ -51,6 +53,8 @@ trait Store:
     + AccessHistory
     + AccessSearch
     + Outbox
+    + NoticeOutbox
+    + AuthorityList
     + Mailbox
     + MailboxReader
     + cpis::ports::AccessReader
@@ -285,8 +289,16 @@ fn upload(sequence: u64, digest: &str) -> UploadSummary {
         code: None,
         records: 3,
         loaded: None,
+        unmatched: None,
+        completed: None,
         digest: digest.into(),
     }
+}
+
+/// A record that names nobody.
+fn unmatched() -> Rejected {
+    let problem = Problem::of_row(Detail::NhsNumberInvalid, "a number", "another", "trace it");
+    Rejected::new(2, vec![problem]).expect("a problem")
 }
 
 async fn uploads_keep_their_first_answer(store: &impl Store) {
@@ -299,14 +311,15 @@ async fn uploads_keep_their_first_answer(store: &impl Store) {
     // Larger than an item may be, and of a kind that hardly packs.
     let answer: Vec<u8> =
         (0_u64..120_000).flat_map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7).to_le_bytes()).collect();
-    let acknowledgement = Acknowledgement::of(authority.clone(), 1, at(3), 3, vec![]);
+    let acknowledgement = Acknowledgement::of(authority.clone(), 1, at(3), 3, vec![unmatched()]);
     assert_eq!(store.complete(&authority, &acknowledgement, &answer).await.expect("kept"), answer);
     assert_eq!(store.complete(&authority, &acknowledgement, b"another").await.expect("kept"), answer);
     let completed = Standing::Completed { digest, answer };
     assert_eq!(store.begin(&authority, &upload(1, "d1")).await.expect("held"), completed);
     assert_eq!(store.upload(&authority, 1).await.expect("read"), Some(completed));
     let listed = all(5, async |page| store.uploads(&authority, &page).await).await;
-    assert_eq!(listed.iter().map(|u| (u.code, u.loaded)).collect::<Vec<_>>(), [(Some(acknowledgement.code), Some(3))]);
+    let summaries: Vec<_> = listed.iter().map(|u| (u.code, u.loaded, u.unmatched, u.completed)).collect();
+    assert_eq!(summaries, [(Some(acknowledgement.code), Some(2), Some(1), Some(at(3)))]);
     assert!(
         store.complete(&authority, &Acknowledgement { sequence: 9, ..acknowledgement }, b"x").await.is_err(),
         "never begun"
@@ -534,19 +547,75 @@ async fn the_outbox_holds_what_is_owed(store: &impl Store) {
         store.record(&access(302, u128::from(id), 900 + i64::from(id))).await.expect("recorded");
     }
     store.record(&Access { owed: vec![], ..access(302, 99, 900) }).await.expect("recorded");
-    let ids = |found: Vec<Access>| found.iter().map(|a| a.id.as_u128()).collect::<Vec<_>>();
-    assert_eq!(ids(everything().await), [0, 1, 2, 3, 4]);
-    assert_eq!(ids(owed(9, at(902)).await), [0, 1]);
+    let ids = |found: Vec<Owing>| found.iter().map(|owing| owing.notifications()[0].at).collect::<Vec<_>>();
+    let seconds = |of: &[i64]| of.iter().map(|second| at(900 + second)).collect::<Vec<_>>();
+    assert_eq!(ids(everything().await), seconds(&[0, 1, 2, 3, 4]));
+    assert_eq!(ids(owed(9, at(902)).await), seconds(&[0, 1]));
     let entry = |id: u32| access(302, u128::from(id), 900 + i64::from(id));
+    let owing = |access| Owing::Access(Box::new(access));
     for _ in 0..2 {
-        store.settle(&[entry(1), entry(3)]).await.expect("settled");
-        assert_eq!(ids(everything().await), [0, 2, 4]);
+        store.settle(&[owing(entry(1)), owing(entry(3))]).await.expect("settled");
+        assert_eq!(ids(everything().await), seconds(&[0, 2, 4]));
     }
     let never = Access { child: child(399), ..entry(0) };
-    store.settle(&[entry(0), never]).await.expect("one that was never recorded hinders no other");
-    assert_eq!(ids(everything().await), [2, 4]);
+    let both = [owing(entry(0)), owing(never)];
+    store.settle(&both).await.expect("one that was never recorded hinders no other");
+    assert_eq!(ids(everything().await), seconds(&[2, 4]));
     let unknown = child(399);
     assert_eq!(all(9, async |page| store.accesses_of(&unknown, &page).await).await, [], "no access is made up");
+    notices_are_owed_beside_accesses(store, &everything().await).await;
+}
+
+/// One of each kind that is owed as it stands.
+fn notices() -> [Notification; 4] {
+    let told = |n: i64, content: Content| notice(&la(30), content.kind(), &n.to_string(), at(902 + n), content.clone());
+    let changed = NumberChanged {
+        nhs_number: number(400),
+        local_ids: vec!["C-400".into()],
+        change: NumberChange::Superseded,
+        new_number: Some(number(401)),
+    };
+    let overdue = UploadOverdue { latest_sequence: Some(7), latest_at: Some(at(1)), due: at(2) };
+    let low = MatchRateLow { day: date(2026, 5, 1), records: 20, matched: 18, required_percent: 95 };
+    let moved = PlanMoved {
+        nhs_number: number(402),
+        local_ids: vec![],
+        plan_type: PlanType::LookedAfter,
+        other_authority: la(31),
+        other_name: "Sample".into(),
+        other_start: date(2026, 5, 1),
+    };
+    [
+        told(0, Content::NumberChanged(changed)),
+        told(1, Content::UploadOverdue(overdue)),
+        told(2, Content::MatchRateLow(low)),
+        told(3, Content::PlanMoved(moved)),
+    ]
+}
+
+/// R87, R94: owed twice, a notice is one entry; it is read back as it was owed, in its place among accesses, and settled like them.
+async fn notices_are_owed_beside_accesses(store: &impl Store, accesses: &[Owing]) {
+    let everything = async || {
+        let found = all(3, async |page| store.owed_before(at(1_000), &page).await).await;
+        found.into_iter().collect::<PortResult<Vec<_>>>().expect("readable")
+    };
+    let notices = notices();
+    for _ in 0..2 {
+        store.owe(&notices).await.expect("owed");
+    }
+    store.owe(&[]).await.expect("nothing is owed as well");
+    let owing = notices.map(|notice| Owing::Notice(Box::new(notice)));
+    let mut expected: Vec<_> = accesses.iter().chain(&owing).cloned().collect();
+    expected.sort_by_key(Owing::position);
+    assert_eq!(everything().await, expected);
+    assert_ne!(expected.last(), accesses.last(), "they stand in order of time");
+    for _ in 0..2 {
+        store.settle(&[owing[1].clone(), accesses[0].clone()]).await.expect("settled");
+        expected.retain(|entry| ![&owing[1], &accesses[0]].contains(&entry));
+        assert_eq!(everything().await, expected);
+    }
+    store.settle(&expected).await.expect("settled");
+    assert_eq!(everything().await, []);
 }
 
 fn delivered(authority: u32, n: u128, second: i64) -> Delivered {
@@ -588,6 +657,9 @@ async fn cursors_of_other_lists_are_refused(store: &impl Store) {
 async fn the_directory_knows_what_was_put_there(store: &impl Store) {
     assert_eq!(store.authority(&la(0)).await.expect("read").map(|a| a.status), Some(Status::Open));
     assert_eq!(store.authority(&la(99)).await.expect("read"), None);
+    let listed = store.authorities().await.expect("read");
+    let listed: Vec<_> = listed.into_iter().map(|entry| entry.expect("readable").code).collect();
+    assert_eq!(listed, [la(0)], "authorities, and no setting or pilot");
     assert_eq!(store.setting("ZX001").await.expect("read"), Some(hospital()));
     for code in ["ZX002", "", "E06000001", "zx001", "ZX001 "] {
         assert_eq!(store.setting(code).await.expect("read"), None, "{code}");

@@ -39,6 +39,10 @@ enum Scenario {
     Ledger,
     /// The log's sweep finds them.
     LedgerSweep,
+    /// A day's look, at which uploads are overdue.
+    Day,
+    /// The queue brings changes of NHS numbers, one hopeless.
+    Numbers,
 }
 
 impl Scenario {
@@ -49,6 +53,7 @@ impl Scenario {
             Self::Relay | Self::Sweep => "asn-relay",
             Self::Delivery => "asn-delivery",
             Self::Ledger | Self::LedgerSweep => "audit-ledger",
+            Self::Day | Self::Numbers => "notices",
         }
     }
 
@@ -59,6 +64,13 @@ impl Scenario {
             Self::Upload | Self::LookUp(_) => world.copy(&["plans", "uploads"], before),
             Self::Relay | Self::Sweep => world.copy(&["plans", "uploads", "accesses", "outbox"], before),
             Self::Ledger | Self::LedgerSweep => world.copy(&["accesses"], before),
+            Self::Day => world.copy(&["plans", "uploads"], before),
+            Self::Numbers => {
+                world.copy(&["plans"], before);
+                for body in number_changes() {
+                    world.sqs.send("number-changes", &body.to_string(), Map::new());
+                }
+            }
             Self::Delivery => {
                 let hopeless = json!("not a notification").to_string();
                 world.sqs.send("asn", &hopeless, Map::new());
@@ -79,7 +91,9 @@ impl Scenario {
             Self::Ledger => batch_done(function, &events::stream_event(&world.access_records())).await,
             Self::Sweep => batch_done(function, &events::schedule_event()).await,
             Self::LedgerSweep => batch_done(function, &json!({"task": "sweep"})).await,
-            Self::Delivery => deliver(world, function).await,
+            Self::Delivery => deliver(world, function, "asn").await,
+            Self::Day => day_done(function).await,
+            Self::Numbers => deliver(world, function, "number-changes").await,
         }
     }
 
@@ -115,7 +129,8 @@ impl Scenario {
             Self::Upload | Self::LookUp(_) => timeless(parse(answer)),
             _ => Value::Null,
         };
-        json!({"tables": tables, "queue": bodies("asn"), "dead": bodies("asn-dlq"), "answer": answer})
+        let dead = [bodies("asn-dlq"), bodies("number-changes-dlq")];
+        json!({"tables": tables, "queue": bodies("asn"), "dead": dead, "answer": answer})
     }
 
     /// The item without what may differ after a crash: names and parts of stored answers, how often numbers are still to be
@@ -153,24 +168,40 @@ async fn batch_done(function: &Function, event: &Value) -> Option<Vec<u8>> {
     (failures == 0).then(Vec::new)
 }
 
+/// A day's look, long after all uploads; Lambda tries it again with the same event.
+async fn day_done(function: &Function) -> Option<Vec<u8>> {
+    let mut event = events::schedule_event();
+    event["time"] = "2030-01-01T06:10:00Z".into();
+    let reply = function.invoke_json(&event).await;
+    matches!(reply.outcome, Outcome::Answer(_)).then(Vec::new)
+}
+
+/// Of two children whom two authorities know, one after an adoption; of nobody; and no change at all.
+fn number_changes() -> [Value; 4] {
+    let change = |child| json!({"nhsNumber": nhs_number(child), "change": "superseded", "newNumber": nhs_number(60)});
+    let mut adopted = change(1);
+    adopted["adopted"] = true.into();
+    [change(0), adopted, change(50), json!("not a change")]
+}
+
 /// One round of the event source mapping: receives, hands over, deletes what succeeded. Done when the queue is empty.
-async fn deliver(world: &World, function: &Function) -> Option<Vec<u8>> {
+async fn deliver(world: &World, function: &Function, queue: &str) -> Option<Vec<u8>> {
     loop {
-        let batch = world.sqs.receive("asn");
+        let batch = world.sqs.receive(queue);
         if batch.is_empty() {
             break;
         }
-        let reply = function.invoke_json(&events::sqs_event("asn", &batch)).await;
+        let reply = function.invoke_json(&events::sqs_event(queue, &batch)).await;
         let answer = reply.answer().map(|_| reply.json());
         let failed = events::failed_ids(answer.as_ref(), &batch);
         let done = batch.iter().filter(|m| !failed.contains(&m.id)).map(|m| m.receipt.as_str());
-        world.sqs.delete("asn", done);
+        world.sqs.delete(queue, done);
         if answer.is_none() {
             break;
         }
     }
     world.sqs.advance(3600);
-    world.sqs.messages("asn").is_empty().then(Vec::new)
+    world.sqs.messages(queue).is_empty().then(Vec::new)
 }
 
 fn parse(bytes: &[u8]) -> Value {
@@ -307,6 +338,13 @@ async fn the_audit_log_survives_kill_9_at_every_call() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn delivery_survives_kill_9_at_every_call() {
     survives(Scenario::Delivery).await;
+}
+
+/// R88, R94
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn notices_survive_kill_9_at_every_call() {
+    survives(Scenario::Day).await;
+    survives(Scenario::Numbers).await;
 }
 
 /// Eight processes get the same request at the same time; what all of them answered.

@@ -1,4 +1,4 @@
-//! Nothing that identifies a child, nobody's name and no secret is written: run after the journeys, which made every function
+//! Nothing that identifies a child, nobody's name and no secret is written: run after the journeys and `late`, which made every function
 //! write what it writes, on a stack that logs at TRACE.
 //!
 //! Searched is all that the functions and the emulator wrote, without exception: the emulator keeps no access log, so even a
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// What the journeys make the functions say. Without these the search would be of nothing.
-const EVENTS: [&str; 33] = [
+const EVENTS: [&str; 37] = [
     "asn.delivered",
     "asn.retry",
     "asn.set-aside",
@@ -36,6 +36,10 @@ const EVENTS: [&str; 33] = [
     "mailbox.reading-set",
     "receipt.no-access",
     "receipt.shown",
+    "notices.day-done",
+    "notices.number-changed",
+    "notices.plan-moved",
+    "notices.upload-overdue",
     "reconcile.plans-listed",
     "reconcile.upload-read",
     "reconcile.uploads-listed",

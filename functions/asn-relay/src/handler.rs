@@ -7,8 +7,8 @@ use aws_lambda_events::{
     streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse},
 };
 use cpis::{
-    aws::{AsnQueue, Dynamo, from_stream_image},
-    domain::access::Access,
+    aws::{AsnQueue, Dynamo, owing_from_stream_image},
+    domain::notification::Owing,
     lambda::{
         config::SystemClock,
         telemetry::{Event, Level},
@@ -25,7 +25,7 @@ const SERVICE: &str = "asn-relay";
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Cause {
-    /// Accesses were recorded.
+    /// Something is owed.
     Stream {
         #[serde(rename = "Records")]
         records: Vec<EventRecord>,
@@ -45,17 +45,17 @@ pub(crate) async fn handle(outbox: &Dynamo, queue: &AsnQueue, cause: Cause) -> R
     }
 }
 
-/// A record that cannot be read hurts only itself, and is not lost: its access is still marked as owed, so the
+/// A record that cannot be read hurts only itself, and is not lost: what it brought is still in the outbox, so the
 /// sweep finds it, and the metric says so until somebody has looked.
 async fn from_stream(outbox: &Dynamo, queue: &AsnQueue, records: Vec<EventRecord>) -> DynamoDbEventResponse {
     let began = Instant::now();
-    let (mut sequences, mut accesses) = (Vec::new(), Vec::new());
+    let (mut sequences, mut owing) = (Vec::new(), Vec::new());
     for record in records {
         let StreamRecord { new_image, sequence_number, .. } = record.change;
-        match from_stream_image(new_image) {
-            Ok(access) => {
+        match owing_from_stream_image(new_image) {
+            Ok(found) => {
                 sequences.push(sequence_number);
-                accesses.push(access);
+                owing.push(found);
             }
             Err(error) => {
                 let event = Event::begin(SERVICE).level(Level::Error).with("step", error.step);
@@ -63,11 +63,11 @@ async fn from_stream(outbox: &Dynamo, queue: &AsnQueue, records: Vec<EventRecord
             }
         }
     }
-    let (relayed, settled) = relay(outbox, queue, &accesses).await;
+    let (relayed, settled) = relay(outbox, queue, &owing).await;
     log_settled(settled);
     let mut response = DynamoDbEventResponse::default();
-    for ((access, outcome), sequence) in accesses.iter().zip(relayed).zip(sequences) {
-        if !log_relayed(began, access, &outcome) {
+    for ((owing, outcome), sequence) in owing.iter().zip(relayed).zip(sequences) {
+        if !log_relayed(began, owing, &outcome) {
             let mut failure = DynamoDbBatchItemFailure::default();
             failure.item_identifier = sequence;
             response.batch_item_failures.push(failure);
@@ -76,11 +76,17 @@ async fn from_stream(outbox: &Dynamo, queue: &AsnQueue, records: Vec<EventRecord
     response
 }
 
-fn log_relayed(began: Instant, access: &Access, outcome: &Relayed) -> bool {
-    let event = Event::begin(SERVICE)
-        .since(began)
-        .with("accessId", access.id.to_string())
-        .with("traceId", access.trace_id.to_string());
+fn log_relayed(began: Instant, owing: &Owing, outcome: &Relayed) -> bool {
+    let event = Event::begin(SERVICE).since(began);
+    let event = match owing {
+        Owing::Access(access) => {
+            event.with("accessId", access.id.to_string()).with("traceId", access.trace_id.to_string())
+        }
+        Owing::Notice(notice) => event
+            .with("notificationId", notice.id.to_string())
+            .with("kind", notice.content.kind())
+            .with("authority", notice.authority.as_str()),
+    };
     match outcome {
         Relayed::Sent { notifications } => {
             event.metric("NotificationsSent", "Count", *notifications).emit("relay.sent");

@@ -10,6 +10,7 @@ use crate::{
     failure::{Outcome, Result},
     generate::GenerateArgs,
     limits::LimitsArgs,
+    numbers::NumbersArgs,
     policy::PolicyArgs,
     status::StatusArgs,
     token::TokenArgs,
@@ -73,6 +74,8 @@ enum Command {
     Dlq(DlqArgs),
     /// Tell who is over their budget of look-ups, and end a stop
     Limits(LimitsArgs),
+    /// Tell of NHS numbers that were superseded or became inactive
+    Numbers(NumbersArgs),
     /// Set how an authority is told beside its mailbox: by webhook, by MESH
     Ways(WaysArgs),
 }
@@ -90,6 +93,7 @@ impl Cli {
             Command::Ageing(args) => args.run(self.json).await,
             Command::Dlq(args) => args.run(self.json).await,
             Command::Limits(args) => args.run(self.json).await,
+            Command::Numbers(args) => args.run(self.json).await,
             Command::Ways(args) => args.run(self.json).await,
         }
     }
@@ -165,6 +169,8 @@ mod tests {
             "dlq restore file --limit 3 --because mended",
             "dlq --pushes list --each",
             "dlq replay --pushes --authority E06000001 --because mended",
+            "numbers send changes.csv --because traced --by sam",
+            "dlq --numbers list",
             "ways show E06000001 --json",
             "ways set E06000001 --webhook https://council.example/asn --mesh X26ABC1 --because asked --by sam",
             "ways set E06000001 --no-webhook --no-mesh --because asked",
@@ -208,6 +214,7 @@ mod tests {
             ("dlq replay --in-aws --dry-run", ErrorKind::ArgumentConflict),
             ("dlq show 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f --reveal", ErrorKind::MissingRequiredArgument),
             ("dlq archive --all --because mended", ErrorKind::MissingRequiredArgument),
+            ("dlq --numbers --pushes list", ErrorKind::ArgumentConflict),
             ("dlq", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("limits show --person 1 --organisation ZX001", ErrorKind::ArgumentConflict),
         ] {

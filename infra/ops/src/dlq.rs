@@ -49,6 +49,9 @@ pub(crate) struct DlqArgs {
     /// Those of pushes by webhook and MESH instead; their notifications are in the mailboxes
     #[arg(long, global = true)]
     pushes: bool,
+    /// Those of changes of NHS numbers instead
+    #[arg(long, global = true, conflicts_with = "pushes")]
+    numbers: bool,
     #[command(flatten)]
     stack: StackArgs,
 }
@@ -177,7 +180,11 @@ impl DlqArgs {
         self.command.check()?;
         let stack = self.stack.open().await?;
         let sqs = stack.sqs();
-        let (queue, letters) = if self.pushes { ("PushQueueUrl", "PushDlqUrl") } else { ("AsnQueueUrl", "AsnDlqUrl") };
+        let (queue, letters) = match (self.pushes, self.numbers) {
+            (true, _) => ("PushQueueUrl", "PushDlqUrl"),
+            (_, true) => ("NumberChangesQueueUrl", "NumberChangesDlqUrl"),
+            _ => ("AsnQueueUrl", "AsnDlqUrl"),
+        };
         let (queue, letters) = (stack.output(queue)?, stack.output(letters)?);
         let context = Context { sqs: &sqs, stack: &stack, queue, letters, json };
         match self.command {

@@ -10,6 +10,7 @@ mod failure;
 mod generate;
 mod interrupt;
 mod limits;
+mod numbers;
 mod operator;
 mod output;
 mod people;

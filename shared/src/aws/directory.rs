@@ -13,7 +13,7 @@ use crate::{
         pilot::Pilot,
         setting::{Setting, is_ods_code},
     },
-    ports::{Directory, PortResult, SettingDirectory},
+    ports::{AuthorityList, Directory, PortResult, SettingDirectory},
 };
 
 impl Directory for Dynamo {
@@ -29,19 +29,30 @@ impl SettingDirectory for Dynamo {
     }
 
     async fn pilots(&self) -> PortResult<Vec<Pilot>> {
-        const STEP: &str = "directory.query";
-        let query = self.client.query().table_name(&self.tables.directory).consistent_read(true);
-        let query = query.key_condition_expression("#kind = :kind").expression_attribute_names("#kind", KIND);
-        let mut pages = query.expression_attribute_values(":kind", s(PILOT)).into_paginator().items().send();
-        let mut pilots = Vec::new();
-        while let Some(item) = pages.next().await {
-            pilots.push(from_item(item.map_err(failed(STEP))?, STEP)?);
-        }
-        Ok(pilots)
+        self.entries(PILOT).await?.into_iter().collect()
+    }
+}
+
+impl AuthorityList for Dynamo {
+    async fn authorities(&self) -> PortResult<Vec<PortResult<Authority>>> {
+        self.entries(AUTHORITY).await
     }
 }
 
 impl Dynamo {
+    /// Every entry of a kind.
+    async fn entries<T: DeserializeOwned>(&self, kind: &str) -> PortResult<Vec<PortResult<T>>> {
+        const STEP: &str = "directory.query";
+        let query = self.client.query().table_name(&self.tables.directory).consistent_read(true);
+        let query = query.key_condition_expression("#kind = :kind").expression_attribute_names("#kind", KIND);
+        let mut pages = query.expression_attribute_values(":kind", s(kind)).into_paginator().items().send();
+        let mut entries = Vec::new();
+        while let Some(item) = pages.next().await {
+            entries.push(from_item(item.map_err(failed(STEP))?, STEP));
+        }
+        Ok(entries)
+    }
+
     async fn entry<T: DeserializeOwned>(&self, kind: &str, code: &str) -> PortResult<Option<T>> {
         const STEP: &str = "directory.get";
         let get = self.client.get_item().table_name(&self.tables.directory).consistent_read(true);

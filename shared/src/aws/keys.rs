@@ -26,7 +26,7 @@ pub const BY_PERSON: &str = "by-person";
 pub const MARK: &str = "mark";
 /// outbox: value of [`MARK`].
 pub const OWED: &str = "owed";
-/// outbox: `at#child#id` of the access.
+/// outbox: `at#child#id` of an access, `at#authority#id` of a notice.
 pub const AT_CHILD_ID: &str = "at_child_id";
 /// accesses: sparse index of what is not in the audit log yet.
 pub const UNAUDITED: &str = "unaudited";

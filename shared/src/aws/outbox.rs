@@ -1,5 +1,5 @@
-//! Table `outbox`: a copy of each access whose notifications are still owed. It is read whole and in order of time, and an
-//! entry goes once its notifications are on their way.
+//! Table `outbox`: a copy of each access whose notifications are still owed, and each notice that is. It is read whole and in
+//! order of time, and an entry goes once its notifications are on their way.
 
 use aws_sdk_dynamodb::types::{BatchStatementErrorCodeEnum, BatchStatementRequest, BatchStatementResponse};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -11,8 +11,12 @@ use super::{
     keys::{AT_CHILD_ID, MARK, OWED},
 };
 use crate::{
-    domain::{access::Access, time::sortable},
-    ports::{Outbox, Page, PageRequest, PortError, PortResult},
+    domain::{
+        access::Access,
+        notification::{Notification, Owing},
+        time::sortable,
+    },
+    ports::{NoticeOutbox, Outbox, Page, PageRequest, PortError, PortResult},
 };
 
 /// The most statements in one call (DynamoDB: `BatchExecuteStatement` takes 25).
@@ -20,14 +24,31 @@ const STATEMENTS: usize = 25;
 /// Calls under way at once.
 const CONCURRENCY: usize = 16;
 
+/// Holds a notice; an access is the entry itself.
+const NOTICE: &str = "notice";
+
 /// The entry of an access.
 pub(super) fn item(access: &Access, step: &'static str) -> PortResult<Item> {
-    to_item(access, [(MARK, s(OWED)), (AT_CHILD_ID, s(position(access)))], step)
+    let position = Owing::Access(Box::new(access.clone())).position();
+    to_item(access, [(MARK, s(OWED)), (AT_CHILD_ID, s(position))], step)
 }
 
-/// Where an access stands in the outbox.
-fn position(access: &Access) -> String {
-    format!("{}#{}#{}", sortable(access.at), access.child.as_str(), access.id)
+/// The entry of a notice.
+fn notice_item(notice: &Notification, step: &'static str) -> PortResult<Item> {
+    let held = serde_dynamo::to_attribute_value(notice).map_err(|_| unreadable(step))?;
+    let position = Owing::Notice(Box::new(notice.clone())).position();
+    let item = [(MARK, s(OWED)), (AT_CHILD_ID, s(position)), (NOTICE, held)];
+    Ok(item.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+fn owing(mut item: Item, step: &'static str) -> PortResult<Owing> {
+    match item.remove(NOTICE) {
+        Some(notice) => {
+            let notice = serde_dynamo::from_attribute_value(notice).map_err(|_| unreadable(step))?;
+            Ok(Owing::Notice(Box::new(notice)))
+        }
+        None => Ok(Owing::Access(Box::new(from_item(item, step)?))),
+    }
 }
 
 /// The access in a stream record's new image.
@@ -38,8 +59,28 @@ pub fn from_stream_image(image: serde_dynamo::Item) -> PortResult<Access> {
     serde_dynamo::from_item(image).map_err(|_| unreadable("outbox.stream"))
 }
 
+/// What is owed, from the new image of a record of the outbox's stream.
+///
+/// # Errors
+/// Where the image is not of the shape that [`crate::ports::AccessLog::record`] or [`NoticeOutbox::owe`] writes.
+pub fn owing_from_stream_image(image: serde_dynamo::Item) -> PortResult<Owing> {
+    owing(image.into(), "outbox.stream")
+}
+
+impl NoticeOutbox for Dynamo {
+    async fn owe(&self, notices: &[Notification]) -> PortResult<()> {
+        const STEP: &str = "outbox.put";
+        let items: Vec<_> = notices.iter().map(|notice| notice_item(notice, STEP)).collect::<PortResult<_>>()?;
+        let puts = items.into_iter().map(|item| async move {
+            let put = self.client.put_item().table_name(&self.tables.outbox).set_item(Some(item));
+            put.send().await.map(drop).map_err(failed(STEP))
+        });
+        stream::iter(puts).buffer_unordered(CONCURRENCY).try_collect().await
+    }
+}
+
 impl Outbox for Dynamo {
-    async fn owed_before(&self, moment: Timestamp, page: &PageRequest) -> PortResult<Page<PortResult<Access>>> {
+    async fn owed_before(&self, moment: Timestamp, page: &PageRequest) -> PortResult<Page<PortResult<Owing>>> {
         const STEP: &str = "outbox.query";
         let from = after(page.after.as_ref())?;
         let from = start(from.map(|[position]| [(MARK, s(OWED)), (AT_CHILD_ID, s(position))]));
@@ -52,12 +93,12 @@ impl Outbox for Dynamo {
             .send()
             .await
             .map_err(failed(STEP))?;
-        let items = found.items.unwrap_or_default().into_iter().map(|item| from_item(item, STEP));
+        let items = found.items.unwrap_or_default().into_iter().map(|item| owing(item, STEP));
         Ok(Page { items: items.collect(), next: next(found.last_evaluated_key, &[AT_CHILD_ID]) })
     }
 
-    async fn settle(&self, accesses: &[Access]) -> PortResult<()> {
-        let calls: Vec<_> = accesses.chunks(STATEMENTS).map(|chunk| self.settle_together(chunk)).collect();
+    async fn settle(&self, owing: &[Owing]) -> PortResult<()> {
+        let calls: Vec<_> = owing.chunks(STATEMENTS).map(|chunk| self.settle_together(chunk)).collect();
         stream::iter(calls).buffer_unordered(CONCURRENCY).try_collect().await
     }
 }
@@ -65,15 +106,15 @@ impl Outbox for Dynamo {
 impl Dynamo {
     /// Takes up to 25 entries out in one call. Each stands for itself, which a transaction's would not; one that is not
     /// there hinders no other.
-    async fn settle_together(&self, accesses: &[Access]) -> PortResult<()> {
+    async fn settle_together(&self, owing: &[Owing]) -> PortResult<()> {
         const STEP: &str = "outbox.batch-delete";
         let delete = format!("DELETE FROM \"{}\" WHERE {MARK} = ? AND {AT_CHILD_ID} = ?", self.tables.outbox);
-        let statement = |access: &Access| {
+        let statement = |owing: &Owing| {
             let statement = BatchStatementRequest::builder().statement(&delete);
-            let statement = statement.parameters(s(OWED)).parameters(s(position(access))).build();
+            let statement = statement.parameters(s(OWED)).parameters(s(owing.position())).build();
             statement.map_err(|_| unreadable(STEP))
         };
-        let statements: Vec<_> = accesses.iter().map(statement).collect::<PortResult<_>>()?;
+        let statements: Vec<_> = owing.iter().map(statement).collect::<PortResult<_>>()?;
         let call = self.client.batch_execute_statement().set_statements(Some(statements));
         let answers = call.send().await.map_err(failed(STEP))?.responses.unwrap_or_default();
         let refused = |answer: BatchStatementResponse| {

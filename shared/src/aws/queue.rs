@@ -71,6 +71,7 @@ fn entry(number: usize, asn: &Notification) -> PortResult<SendMessageBatchReques
     let body = serde_json::to_string(asn).map_err(|_| unbuilt("NotJson"))?;
     let entry = SendMessageBatchRequestEntry::builder().id(number.to_string()).message_body(body);
     let entry = entry.message_attributes("authority", text(asn.authority.as_str())?);
+    let entry = entry.message_attributes("kind", text(asn.content.kind())?);
     let entry = entry.message_attributes("traceId", text(&asn.trace_id.to_string())?);
     entry.build().map_err(|_| unbuilt("EntryNotBuilt"))
 }

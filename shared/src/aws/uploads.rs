@@ -93,7 +93,9 @@ impl UploadLog for Dynamo {
         let result = update
             .key(LA, s(authority.as_str()))
             .key(SEQUENCE, n(sequence))
-            .update_expression("SET answer = :answer, #parts = :parts, #code = :code, loaded = :loaded")
+            .update_expression(
+                "SET answer = :answer, #parts = :parts, #code = :code, loaded = :loaded, unmatched = :unmatched, completed = :completed",
+            )
             .condition_expression("attribute_exists(la) AND attribute_not_exists(answer)")
             .expression_attribute_names("#code", "code")
             .expression_attribute_names("#parts", "parts")
@@ -101,6 +103,8 @@ impl UploadLog for Dynamo {
             .expression_attribute_values(":parts", n(parts))
             .expression_attribute_values(":code", code)
             .expression_attribute_values(":loaded", n(acknowledgement.loaded))
+            .expression_attribute_values(":unmatched", n(acknowledgement.unmatched()))
+            .expression_attribute_values(":completed", s(acknowledgement.processed.to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;

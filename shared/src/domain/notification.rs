@@ -15,6 +15,7 @@ use super::{
     policy::Presentation,
     reading::Reading,
     signal::{self, Signal},
+    time::sortable,
     ways_out::{Pushes, Way, WaysOut},
 };
 
@@ -26,7 +27,7 @@ pub struct Notification {
     pub id: Uuid,
     /// Whom it is for.
     pub authority: AuthorityCode,
-    /// When what it tells of happened.
+    /// When what it tells of happened; of a notice, when it was found.
     #[serde(serialize_with = "super::time::serialize")]
     pub at: Timestamp,
     /// The look-up's `TraceID`; of what no look-up raised, and of an access shown generically (R41), an id of ours.
@@ -212,6 +213,45 @@ impl Notification {
     #[must_use]
     pub fn may_wait(&self) -> bool {
         self.access().is_some_and(|told| told.signals.is_empty())
+    }
+}
+
+/// What the outbox holds: what raises notifications that are not on their way yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owing {
+    /// An access; its notifications are made from it.
+    Access(Box<Access>),
+    /// A notice of anything else.
+    Notice(Box<Notification>),
+}
+
+impl Owing {
+    /// What it raises.
+    #[must_use]
+    pub fn notifications(&self) -> Vec<Notification> {
+        match self {
+            Self::Access(access) => access.notifications(),
+            Self::Notice(notice) => vec![notice.as_ref().clone()],
+        }
+    }
+
+    /// Since when it is owed.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Access(access) => access.at,
+            Self::Notice(notice) => notice.at,
+        }
+    }
+
+    /// Where it stands in the outbox: in order of time, and always in the same place (R26, R87).
+    #[must_use]
+    pub fn position(&self) -> String {
+        let at = sortable(self.at());
+        match self {
+            Self::Access(access) => format!("{at}#{}#{}", access.child.as_str(), access.id),
+            Self::Notice(notice) => format!("{at}#{}#{}", notice.authority, notice.id),
+        }
     }
 }
 

@@ -152,6 +152,17 @@ pub enum RecordCode {
     Cpr07,
 }
 
+impl RecordCode {
+    /// Whether the record names nobody whom the Personal Demographics Service knows: CPR01 to CPR05.
+    #[must_use]
+    pub const fn is_unmatched(self) -> bool {
+        match self {
+            Self::Cpr01 | Self::Cpr04 => true,
+            Self::Cpr07 => false,
+        }
+    }
+}
+
 /// The longest text in a field, in characters.
 pub const MAX_TEXT: usize = 200;
 

@@ -150,6 +150,12 @@ impl Acknowledgement {
         }
     }
 
+    /// How many of its records named nobody who could be matched.
+    #[must_use]
+    pub fn unmatched(&self) -> u64 {
+        self.rejected.iter().filter(|rejected| rejected.code.is_unmatched()).count() as u64
+    }
+
     /// The acknowledgement of a file that could not be read (CPF01).
     #[must_use]
     pub fn malformed(authority: AuthorityCode, sequence: Option<u64>, processed: Timestamp, problem: String) -> Self {
@@ -183,8 +189,22 @@ pub struct UploadSummary {
     /// Records loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loaded: Option<u64>,
+    /// Records that named nobody who could be matched; of a file from before this was counted, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmatched: Option<u64>,
+    /// When it was completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed: Option<Timestamp>,
     /// Digest of its content (R13).
     pub digest: String,
+}
+
+impl UploadSummary {
+    /// When it was completed. Of a file from before this was kept, when it was received: processing takes seconds.
+    #[must_use]
+    pub fn completed_at(&self) -> Option<Timestamp> {
+        self.completed.or_else(|| self.code.map(|_| self.received))
+    }
 }
 
 /// What to do about a plan that could not be written because of what the register holds (R12).

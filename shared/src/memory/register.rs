@@ -20,7 +20,7 @@ use crate::{
         authority::{Authority, AuthorityCode},
         contact::Contact,
         nhs_number::ChildKey,
-        notification::Delivered,
+        notification::{Delivered, Notification, Owing},
         pilot::Pilot,
         plan::{Plan, PlanId},
         reading::Reading,
@@ -29,9 +29,9 @@ use crate::{
         upload::{Acknowledgement, UploadSummary},
     },
     ports::{
-        AccessHistory, AccessLog, AccessReader, AccessSearch, ContactLog, ContactStanding, Directory, Guard, Outbox,
-        Page, PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortError, PortResult, SettingDirectory,
-        Standing, Unaudited, UploadLog, UploadReader,
+        AccessHistory, AccessLog, AccessReader, AccessSearch, AuthorityList, ContactLog, ContactStanding, Directory,
+        Guard, NoticeOutbox, Outbox, Page, PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortError,
+        PortResult, SettingDirectory, Standing, Unaudited, UploadLog, UploadReader,
     },
 };
 
@@ -44,6 +44,8 @@ pub(super) struct Tables {
     accesses: BTreeMap<(String, Uuid), (Access, bool)>,
     /// Keys of the accesses that are not in the audit log yet.
     unaudited: BTreeSet<(String, Uuid)>,
+    /// Notices that are still owed, by their place in the outbox.
+    notices: BTreeMap<String, Notification>,
     uploads: BTreeMap<(String, u64), Upload>,
     contacts: HashMap<String, ContactStanding>,
     pub(super) mailbox: BTreeMap<(String, Uuid), Delivered>,
@@ -147,6 +149,8 @@ impl UploadLog for Register {
         if kept.is_none() {
             held.code = Some(acknowledgement.code);
             held.loaded = Some(acknowledgement.loaded as u64);
+            held.unmatched = Some(acknowledgement.unmatched());
+            held.completed = Some(acknowledgement.processed);
         }
         Ok(kept.get_or_insert_with(|| answer.to_vec()).clone())
     }
@@ -241,22 +245,37 @@ impl AccessSearch for Register {
 }
 
 impl Outbox for Register {
-    async fn owed_before(&self, moment: Timestamp, request: &PageRequest) -> PortResult<Page<PortResult<Access>>> {
+    async fn owed_before(&self, moment: Timestamp, request: &PageRequest) -> PortResult<Page<PortResult<Owing>>> {
         let tables = lock(&self.0);
-        let owed =
-            tables.accesses.values().filter(|(access, owed)| *owed && access.at < moment).map(|(access, _)| access);
-        let position = |a: &Access| format!("{}|{}|{}", sortable(a.at), a.child.as_str(), a.id);
-        let sorted: BTreeMap<_, _> = owed.map(|a| (position(a), Ok(a.clone()))).collect();
+        let accesses = tables.accesses.values().filter(|(_, owed)| *owed);
+        let accesses = accesses.map(|(access, _)| Owing::Access(Box::new(access.clone())));
+        let notices = tables.notices.values().map(|notice| Owing::Notice(Box::new(notice.clone())));
+        let owed = accesses.chain(notices).filter(|owing| owing.at() < moment);
+        let sorted: BTreeMap<_, _> = owed.map(|owing| (owing.position(), Ok(owing))).collect();
         page(sorted.into_iter(), Ascending, request)
     }
 
-    async fn settle(&self, accesses: &[Access]) -> PortResult<()> {
+    async fn settle(&self, owing: &[Owing]) -> PortResult<()> {
         let mut tables = lock(&self.0);
-        for access in accesses {
-            if let Some((_, owed)) = tables.accesses.get_mut(&(access.child.as_str().to_owned(), access.id)) {
-                *owed = false;
+        for owing in owing {
+            match owing {
+                Owing::Access(access) => {
+                    let key = (access.child.as_str().to_owned(), access.id);
+                    if let Some((_, owed)) = tables.accesses.get_mut(&key) {
+                        *owed = false;
+                    }
+                }
+                Owing::Notice(_) => drop(tables.notices.remove(&owing.position())),
             }
         }
+        Ok(())
+    }
+}
+
+impl NoticeOutbox for Register {
+    async fn owe(&self, notices: &[Notification]) -> PortResult<()> {
+        let entry = |notice: &Notification| (Owing::Notice(Box::new(notice.clone())).position(), notice.clone());
+        lock(&self.0).notices.extend(notices.iter().map(entry));
         Ok(())
     }
 }
@@ -283,6 +302,12 @@ impl Unaudited for Register {
 impl Directory for Register {
     async fn authority(&self, code: &AuthorityCode) -> PortResult<Option<Authority>> {
         Ok(lock(&self.0).directory.get(code.as_str()).cloned())
+    }
+}
+
+impl AuthorityList for Register {
+    async fn authorities(&self) -> PortResult<Vec<PortResult<Authority>>> {
+        Ok(lock(&self.0).directory.values().cloned().map(Ok).collect())
     }
 }
 

@@ -3,20 +3,20 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    domain::access::Access,
+    domain::notification::Owing,
     ports::{Clock, NotificationQueue, Outbox, PageRequest, PortError, PortResult},
 };
 
-/// An access still owed after this time is swept: the stream has had its chance.
+/// What is still owed after this time is swept: the stream has had its chance.
 pub const SWEEP_AFTER: SignedDuration = SignedDuration::from_mins(2);
-/// How many accesses the sweep takes at a time.
+/// How many entries the sweep takes at a time.
 const SWEEP_PAGE: usize = 200;
 
-/// What became of one access.
+/// What became of one entry of the outbox.
 #[derive(Debug)]
 pub enum Relayed {
     /// Its notifications are in the queue. Where the mark could not be cleared, the sweep will send them
-    /// again, which changes nothing (R26).
+    /// again, which changes nothing (R26, R87).
     Sent {
         /// How many.
         notifications: usize,
@@ -25,18 +25,18 @@ pub enum Relayed {
     Failed(PortError),
 }
 
-/// Sends what is owed for these accesses, then clears their marks. Answers for each, in the same order.
+/// Sends what these entries owe, then clears their marks. Answers for each, in the same order.
 pub async fn relay(
     outbox: &impl Outbox,
     queue: &impl NotificationQueue,
-    accesses: &[Access],
+    owing: &[Owing],
 ) -> (Vec<Relayed>, PortResult<()>) {
-    let owed: Vec<_> = accesses.iter().map(Access::notifications).collect();
+    let owed: Vec<_> = owing.iter().map(Owing::notifications).collect();
     let mut sent = queue.send(&owed.concat()).await.into_iter();
     let relayed: Vec<_> = owed
         .iter()
         .map(|notifications| {
-            // Take this access's answers before judging them, or the next one's would be taken for its own.
+            // Take this entry's answers before judging them, or the next one's would be taken for its own.
             let answers: Vec<_> = sent.by_ref().take(notifications.len()).collect();
             let missing = notifications.len() - answers.len();
             match answers.into_iter().find_map(Result::err) {
@@ -46,8 +46,8 @@ pub async fn relay(
             }
         })
         .collect();
-    let sent = accesses.iter().zip(&relayed).filter(|(_, r)| matches!(r, Relayed::Sent { .. }));
-    let done: Vec<_> = sent.map(|(access, _)| access.clone()).collect();
+    let sent = owing.iter().zip(&relayed).filter(|(_, r)| matches!(r, Relayed::Sent { .. }));
+    let done: Vec<_> = sent.map(|(owing, _)| owing.clone()).collect();
     let settled = if done.is_empty() { Ok(()) } else { outbox.settle(&done).await };
     (relayed, settled)
 }
@@ -59,19 +59,19 @@ fn unanswered() -> PortError {
 /// What a sweep did.
 #[derive(Debug, Default)]
 pub struct Swept {
-    /// Accesses found owed.
+    /// Entries found owed.
     pub found: usize,
     /// Notifications sent for them.
     pub sent: usize,
-    /// Accesses that could not be read, or whose notifications could not be sent; the next sweep tries them again.
+    /// Entries that could not be read, or whose notifications could not be sent; the next sweep tries them again.
     pub failed: usize,
-    /// When the oldest of those found was recorded.
+    /// Since when the oldest of those found is owed.
     pub oldest: Option<Timestamp>,
     /// The last error met.
     pub error: Option<PortError>,
 }
 
-/// Relays every access that is older than [`SWEEP_AFTER`] and still owed, however long the stream has been down.
+/// Relays everything that is older than [`SWEEP_AFTER`] and still owed, however long the stream has been down.
 ///
 /// # Errors
 /// Where the outbox cannot be read. What was relayed before stays relayed.
@@ -82,15 +82,15 @@ pub async fn sweep(outbox: &impl Outbox, queue: &impl NotificationQueue, clock: 
     loop {
         let owed = outbox.owed_before(before, &page).await?;
         swept.found += owed.items.len();
-        let (mut accesses, mut unreadable) = (Vec::new(), Vec::new());
-        for access in owed.items {
-            match access {
-                Ok(access) => accesses.push(access),
+        let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
+        for owing in owed.items {
+            match owing {
+                Ok(owing) => readable.push(owing),
                 Err(error) => unreadable.push(Relayed::Failed(error)),
             }
         }
-        swept.oldest = swept.oldest.or(accesses.first().map(|a| a.at));
-        let (relayed, settled) = relay(outbox, queue, &accesses).await;
+        swept.oldest = swept.oldest.or(readable.first().map(Owing::at));
+        let (relayed, settled) = relay(outbox, queue, &readable).await;
         for outcome in relayed.into_iter().chain(unreadable) {
             match outcome {
                 Relayed::Sent { notifications } => swept.sent += notifications,

@@ -109,6 +109,8 @@ fn summary(file: &UploadFile, clock: &impl Clock) -> UploadSummary {
         code: None,
         records: file.records.len() as u64,
         loaded: None,
+        unmatched: None,
+        completed: None,
         digest: file.digest.clone(),
     }
 }

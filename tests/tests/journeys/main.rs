@@ -9,6 +9,7 @@ mod dead_letters;
 mod life;
 mod limits;
 mod look_up;
+mod notices;
 mod notification;
 mod policy;
 mod push;

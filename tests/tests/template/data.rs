@@ -40,7 +40,7 @@ const TABLES: [(&str, &str, &[&str]); 8] = [
 type Variables = &'static [(&'static str, &'static str)];
 
 /// Function, time limit in seconds, environment.
-const FUNCTIONS: [(&str, i64, Variables); 12] = [
+const FUNCTIONS: [(&str, i64, Variables); 13] = [
     (
         "asn-delivery",
         20,
@@ -113,6 +113,20 @@ const FUNCTIONS: [(&str, i64, Variables); 12] = [
             ("PLANS_TABLE", "PlansTable"),
         ],
     ),
+    (
+        "notices",
+        120,
+        &[
+            ("CHILD_KEY_SECRET", "{{resolve:secretsmanager:${ChildKeySecret}}}"),
+            ("DELIVERY_BACKOFF_SECONDS", "DeliveryBackoffSeconds"),
+            ("DIRECTORY_TABLE", "DirectoryTable"),
+            ("NUMBER_CHANGES_DLQ_URL", "NumberChangesDeadLetterQueue"),
+            ("NUMBER_CHANGES_QUEUE_URL", "NumberChangesQueue"),
+            ("OUTBOX_TABLE", "OutboxTable"),
+            ("PLANS_TABLE", "PlansTable"),
+            ("UPLOADS_TABLE", "UploadsTable"),
+        ],
+    ),
     ("plan-reconcile", 10, &[("PLANS_TABLE", "PlansTable"), ("UPLOADS_TABLE", "UploadsTable")]),
     (
         "plan-upload",
@@ -128,7 +142,7 @@ const FUNCTIONS: [(&str, i64, Variables); 12] = [
     ("service-status", 5, &[("DIRECTORY_TABLE", "DirectoryTable")]),
 ];
 
-const OUTPUTS: [&str; 15] = [
+const OUTPUTS: [&str; 17] = [
     "ApiUrl",
     "PlansTable",
     "AccessesTable",
@@ -144,6 +158,8 @@ const OUTPUTS: [&str; 15] = [
     "PushQueueUrl",
     "PushDlqUrl",
     "PushSecretArn",
+    "NumberChangesQueueUrl",
+    "NumberChangesDlqUrl",
 ];
 
 /// Tables have their keys and indexes, and nothing in them can be read, lost or dropped by accident.
@@ -227,12 +243,13 @@ const READERS: [(&str, &str, &str); 2] =
     [("asn-relay", "OutboxTable", "RelayDeadLetterQueue"), ("audit-ledger", "AccessesTable", "LedgerDeadLetterQueue")];
 
 /// Function, rate, what it is told.
-const SCHEDULES: [(&str, &str, &str); 5] = [
+const SCHEDULES: [(&str, &str, &str); 6] = [
     ("asn-push", "rate(1 minute)", ""),
     ("asn-relay", "rate(1 minute)", ""),
     ("asn-watch", "rate(1 minute)", ""),
     ("audit-ledger", "rate(1 hour)", r#"{"task":"state-heads"}"#),
     ("audit-ledger", "rate(1 minute)", r#"{"task":"sweep"}"#),
+    ("notices", "cron(10 6 * * ? *)", ""),
 ];
 
 /// What is put into the outbox reaches asn-relay, and every access audit-ledger; what they cannot handle is set down and

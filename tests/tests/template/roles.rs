@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::model::{Findings, Template, attribute_of, brief, granted, items, members, pairs, text};
 
 /// What each function may do, beside writing its own log and its traces.
-const ALLOWED: [(&str, &[(&str, &str)]); 12] = [
+const ALLOWED: [(&str, &[(&str, &str)]); 13] = [
     (
         "plan-upload",
         &[
@@ -95,6 +95,22 @@ const ALLOWED: [(&str, &[(&str, &str)]); 12] = [
             ("${MailboxTable.Arn}/index/wakes", "dynamodb:Query"),
             ("DirectoryTable.Arn", "dynamodb:GetItem"),
             ("DataKey.Arn", "kms:Decrypt"),
+        ],
+    ),
+    (
+        "notices",
+        &[
+            ("PlansTable.Arn", "dynamodb:Query"),
+            ("${PlansTable.Arn}/index/by-authority", "dynamodb:Query"),
+            ("UploadsTable.Arn", "dynamodb:Query"),
+            ("DirectoryTable.Arn", "dynamodb:Query"),
+            ("OutboxTable.Arn", "dynamodb:PutItem"),
+            (
+                "NumberChangesQueue.Arn",
+                "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes sqs:ChangeMessageVisibility",
+            ),
+            ("NumberChangesDeadLetterQueue.Arn", "sqs:SendMessage"),
+            ("DataKey.Arn", "kms:Decrypt kms:GenerateDataKey"),
         ],
     ),
     (

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cpis::domain::nhs_number::{ChildKeySecret, NhsNumber};
 use cpis_tests::{
     binaries,
     dynamo::function_environment,
@@ -77,6 +78,7 @@ async fn observe() -> Observed {
     searches(&mut seen).await;
     notifications(&mut seen).await;
     mailbox(&mut seen).await;
+    notices(&mut seen).await;
     pushes(&mut seen).await;
     seen.ask("service-status", &[(Request::new("GET", "/_ping"), 200), (Request::new("GET", "/_status"), 200)]).await;
     tokens(&mut seen).await;
@@ -241,6 +243,41 @@ async fn pushes(seen: &mut Seen) {
     assert!(!items(&answer["batchItemFailures"]).is_empty(), "the receiver is down: {answer}");
     assert!(!seen.world.sqs.messages("push-dlq").is_empty());
     seen.note("asn-push");
+}
+
+/// A day's look, at which an authority's upload is overdue and a plan moved, and the queue with a changed number, a hopeless message
+/// and one that fails until it is set aside.
+async fn notices(seen: &mut Seen) {
+    let function = seen.start("notices").await;
+    let mut tomorrow = events::schedule_event();
+    tomorrow["time"] = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48)).to_string().into();
+    let day = function.invoke_json(&tomorrow).await;
+    assert!(day.answer().is_some(), "{}", function.output());
+    let sqs = &seen.world.sqs;
+    sqs.catch_up();
+    sqs.send("number-changes", &json!({"nhsNumber": nhs_number(0), "change": "inactive"}).to_string(), Map::new());
+    sqs.send("number-changes", "not a change", Map::new());
+    let batch = sqs.receive("number-changes");
+    let answer = function.invoke_json(&events::sqs_event("number-changes", &batch)).await.json();
+    assert_eq!(items(&answer["batchItemFailures"]).len(), 0, "{answer}");
+    let kinds: BTreeSet<_> =
+        seen.world.dynamo.scan("outbox").iter().map(|e| text(&e["notice"]["M"]["kind"]["S"]).to_owned()).collect();
+    assert!(["number-changed", "upload-overdue"].iter().all(|kind| kinds.contains(*kind)), "{kinds:?}");
+    assert_eq!(sqs.messages("number-changes-dlq").len(), 1, "the hopeless one is set aside");
+    seen.world.dynamo.put("plans", &unreadable_plan());
+    sqs.send("number-changes", &json!({"nhsNumber": nhs_number(90), "change": "inactive"}).to_string(), Map::new());
+    let batch: Vec<_> =
+        sqs.receive("number-changes").into_iter().filter(|m| m.body.contains(&nhs_number(90))).collect();
+    let answer = function.invoke_json(&events::sqs_event("number-changes", &batch)).await.json();
+    assert_eq!(items(&answer["batchItemFailures"]).len(), 1, "{answer}");
+    seen.note("notices");
+}
+
+/// A plan that cannot be read, of a child of whom there is nothing else.
+fn unreadable_plan() -> Value {
+    let secret = ChildKeySecret::new(b"a secret of the tests, 32 bytes or more").expect("long enough");
+    let child = secret.key_of(&NhsNumber::parse(&nhs_number(90)).expect("valid"));
+    json!({"child": {"S": child.as_str()}, "plan": {"S": "CPP#E06000001"}, "la": {"S": "E06000009"}})
 }
 
 async fn mailbox(seen: &mut Seen) {

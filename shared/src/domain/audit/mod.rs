@@ -51,6 +51,8 @@ pub mod kind {
     pub const AUDIT_SEARCH_REFUSED: &str = "audit-search-refused";
     /// Something unusual was noticed.
     pub const FINDING: &str = "finding";
+    /// Changes of NHS numbers were sent in.
+    pub const NUMBER_CHANGES: &str = "number-changes";
     /// An operator changed somebody's budget.
     pub const LIMITS_CHANGE: &str = "limits-change";
 }

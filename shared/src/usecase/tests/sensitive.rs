@@ -104,7 +104,8 @@ fn shown(register: &Register, secrets: &[Secret]) -> Vec<Vec<u8>> {
             .expect("an answer");
     }
     let mut bytes = Vec::new();
-    run(relay(register, &queue, &owed(register))).1.expect("settled");
+    let everything: Vec<_> = owed(register).iter().map(owing).collect();
+    run(relay(register, &queue, &everything)).1.expect("settled");
     for sent in queue.told() {
         let Sent::Notification(asn) = sent else { panic!("{sent:?}") };
         let body = serde_json::to_string(&asn).expect("JSON");
