@@ -3,6 +3,7 @@
 
 pub mod binaries;
 pub mod canary;
+pub mod cloudwatch;
 pub mod dynamo;
 pub mod events;
 pub mod issuer;

@@ -120,6 +120,27 @@ impl Sqs {
         self.store().queues.get(name).map(|q| q.messages.values().cloned().collect()).unwrap_or_default()
     }
 
+    /// Makes another queue, or one that is there anew: how long a message that was received is hidden, in seconds, and the queue to which
+    /// one goes that was received this often.
+    pub fn create(&self, name: &str, visibility: u64, redrive: Option<(&str, u32)>) {
+        let redrive = redrive.map(|(queue, most)| (queue.to_owned(), most));
+        let queue = Queue { visibility_ms: visibility * 1000, redrive, ..Queue::default() };
+        self.store().queues.insert(name.to_owned(), queue);
+    }
+
+    /// What CloudWatch is told of a queue as `ApproximateNumberOfMessagesVisible`, and as `ApproximateAgeOfOldestMessage`, in seconds, which
+    /// leaves out what was received three times or more (Amazon SQS Developer Guide, "Available CloudWatch metrics for Amazon SQS").
+    #[must_use]
+    pub fn measured(&self, name: &str) -> (usize, u64) {
+        let mut store = self.store();
+        let now = store.now_ms;
+        let Ok(queue) = store.queue(name) else { return (0, 0) };
+        queue.tick(now);
+        let counted = queue.messages.values().filter(|message| message.receives < 3);
+        let oldest = counted.map(|message| message.sent_ms).min().unwrap_or(now);
+        (queue.visible.len(), (now - oldest) / 1000)
+    }
+
     /// How many messages were ever put into a queue.
     #[must_use]
     pub fn sent(&self, name: &str) -> usize {
