@@ -62,7 +62,7 @@ async fn pass(mut client: TcpStream, services: &[String; 2]) -> io::Result<()> {
 }
 
 /// Reads a whole request or answer, head and body; `false` where the connection has ended instead.
-async fn read_message(from: &mut TcpStream, message: &mut Vec<u8>) -> io::Result<bool> {
+pub(crate) async fn read_message(from: &mut TcpStream, message: &mut Vec<u8>) -> io::Result<bool> {
     message.clear();
     let end = loop {
         if let Some(head) = message.windows(4).position(|part| part == b"\r\n\r\n") {

@@ -9,11 +9,13 @@ mod audit;
 mod cold;
 mod dead_letters;
 mod junction;
+mod notifications;
+mod quick;
 mod report;
 mod samples;
 mod sizes;
 mod stage;
-mod volume;
+mod upload;
 mod warm;
 
 use report::Report;
@@ -47,10 +49,10 @@ async fn main() -> ExitCode {
         sizes::measure(&stage, &mut report);
     }
     if due("upload") {
-        volume::upload(&stage, &mut report).await;
+        upload::measure(&stage, &mut report).await;
     }
     if due("notifications") {
-        volume::notifications(&stage, &mut report).await;
+        notifications::measure(&stage, &mut report).await;
     }
     if due("dead-letters") {
         dead_letters::measure(&stage, &mut report).await;

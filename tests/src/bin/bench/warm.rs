@@ -1,11 +1,13 @@
 //! A warm look-up: from event to answer.
 
 use crate::{
+    quick::Quick,
     report::{Bound, Figure, Report},
     samples::Samples,
     stage::{Stage, Tables},
 };
 use cpis_tests::{
+    dynamo::function_environment,
     runtime_api::{Function, Reply},
     world::{self, AUTHORITIES},
 };
@@ -21,21 +23,20 @@ const PYTHON_EVERY: usize = 3;
 const MEGABYTE: f64 = 1e6;
 
 pub(crate) async fn measure(stage: &Stage, report: &mut Report) {
+    let plans = plans(stage).await;
+    let quick = Quick::with_plans(&plans).await;
     let tables = Tables::new().await;
-    let env = tables.environment();
-    let uploader = stage.start("plan-upload", &env).await;
-    let upload = world::upload(AUTHORITIES[0], 1, "020 7946 0001", &world::large_csv(CHILDREN)).event();
-    assert_eq!(body(&uploader.invoke_json(&upload).await)["loaded"], CHILDREN, "the plans are loaded");
+    let env = function_environment(&quick.url, &tables.sqs);
     let ours = stage.start("flag-lookup", &env).await;
     let twin = stage.start_twin(&env).await;
     let bare = stage.start("baseline-calls", &env).await;
     let empty = stage.start("baseline-empty", &env).await;
     same_answer(&ours, &twin).await;
-    let access = tables.dynamo.scan("accesses").swap_remove(0);
-    let plans = tables.dynamo.scan("plans");
+    let access = quick.items("accesses").swap_remove(0);
 
     let (mut own, mut calls, mut direct, mut python) =
         (Samples::default(), Samples::default(), Samples::default(), Samples::default());
+    let mut before_counting = 0;
     for turn in 0..WARM_UP + LOOK_UPS {
         let plan = &plans[turn % plans.len()];
         // Whoever is second finds warm caches, so they take turns.
@@ -49,6 +50,7 @@ pub(crate) async fn measure(stage: &Stage, report: &mut Report) {
         let slow = if turn % PYTHON_EVERY == 0 { Some(look_up(&twin, plan).await) } else { None };
         empty.invoke_json(&json!({"turn": turn})).await;
         if turn < WARM_UP {
+            before_counting += 2 + usize::from(slow.is_some());
             continue;
         }
         own.push_time(mine);
@@ -56,10 +58,25 @@ pub(crate) async fn measure(stage: &Stage, report: &mut Report) {
         direct.push_time(theirs.1);
         slow.into_iter().for_each(|time| python.push_time(time));
     }
+    let looked_up = 2 + own.count() + calls.count() + python.count() + before_counting;
+    assert_eq!(
+        ["accesses", "outbox"].map(|table| quick.items(table).len()),
+        [looked_up; 2],
+        "each is recorded and owed"
+    );
     report.ratio("warm look-up", Bound::AtMost(1.25), &own, ("its two bare calls", &calls), "ms");
     report.ratio("warm look-up", Bound::AtMost(0.25), &own, ("Python twin", &python), "ms");
     report.note("  (the bare calls with the Runtime API)", &calls, ("without it", &direct), "ms");
     memory(report, &ours, &empty);
+}
+
+/// Plans as `plan-upload` writes them.
+async fn plans(stage: &Stage) -> Vec<Value> {
+    let tables = Tables::new().await;
+    let uploader = stage.start("plan-upload", &tables.environment()).await;
+    let upload = world::upload(AUTHORITIES[0], 1, "020 7946 0001", &world::large_csv(CHILDREN)).event();
+    assert_eq!(body(&uploader.invoke_json(&upload).await)["loaded"], CHILDREN, "the plans are loaded");
+    tables.dynamo.scan("plans")
 }
 
 fn memory(report: &mut Report, ours: &Function, empty: &Function) {
