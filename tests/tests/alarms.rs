@@ -45,7 +45,7 @@ enum Driver {
 use Driver::{DeadLetters, FunctionErrors, Own, QueueAge, StreamAge};
 
 /// Every alarm, by its logical name.
-const DRIVERS: [(&str, Driver); 33] = [
+const DRIVERS: [(&str, Driver); 39] = [
     ("AsnDeadLettersAlarm", DeadLetters),
     ("RelayDeadLettersAlarm", DeadLetters),
     ("DeliverySetAsideAlarm", Own(|| Box::pin(own::delivery_set_aside()))),
@@ -56,6 +56,12 @@ const DRIVERS: [(&str, Driver); 33] = [
     ("PushesOwedAlarm", Own(|| Box::pin(own::pushes_owed()))),
     ("ReceiverRestsAlarm", Own(|| Box::pin(own::receiver_rests()))),
     ("MeshUnreachableAlarm", Own(|| Box::pin(own::mesh_unreachable()))),
+    ("NumberChangesDeadLettersAlarm", DeadLetters),
+    ("NumberChangesQueueAgeAlarm", QueueAge),
+    ("NoticesErrorsAlarm", FunctionErrors),
+    ("NotificationsEscalatedAlarm", Own(|| Box::pin(own::notifications_escalated()))),
+    ("WatchLateAlarm", Own(|| Box::pin(own::watch_late()))),
+    ("AsnWatchErrorsAlarm", FunctionErrors),
     ("OutboxAgeAlarm", Own(|| Box::pin(own::outbox_age()))),
     ("StreamAgeAlarm", StreamAge),
     ("LookupLatencyAlarm", Own(|| Box::pin(own::lookup_latency()))),

@@ -120,6 +120,42 @@ pub(crate) async fn pushes_owed() -> Scene {
     scene(vec![bad, silent()], vec![good])
 }
 
+/// An unread notification in the mailbox whose time is over; its item, and the world.
+async fn unread(story: &mut Story) -> (World, Value) {
+    let world = seen(1, None).await;
+    relayed(&world, story).await;
+    batch(&world, "asn", "asn-delivery", &[], story).await;
+    let mut item =
+        world.dynamo.scan("mailbox").into_iter().find(|item| item.get("wake").is_some()).expect("it may wake");
+    for name in ["escalateAt", "wake_at"] {
+        item[name] = json!({"S": LONG_AGO});
+    }
+    (world, item)
+}
+
+/// A notification is left unread for too long; or not yet.
+pub(crate) async fn notifications_escalated() -> Scene {
+    let (mut bad, mut good) = (Story::new("nobody has read it", 5), Story::new("its time is not over", 5));
+    let (world, item) = unread(&mut good).await;
+    let _ = answer(&world, "asn-watch", &events::schedule_event(), &mut good, 1).await;
+    world.dynamo.put("mailbox", &item);
+    let _ = answer(&world, "asn-watch", &events::schedule_event(), &mut bad, 1).await;
+    scene(vec![bad], vec![good])
+}
+
+/// What was due long ago is due again and again, as if the watch never came to it; or it is done with at the first.
+pub(crate) async fn watch_late() -> Scene {
+    let (mut bad, mut good) = (Story::new("it stays due", WATCHED), Story::new("a watch sees to it", WATCHED));
+    let (world, item) = unread(&mut good).await;
+    for minute in 0..WATCHED {
+        world.dynamo.put("mailbox", &item);
+        let _ = answer(&world, "asn-watch", &events::schedule_event(), &mut bad, minute).await;
+    }
+    world.dynamo.put("mailbox", &item);
+    swept(&world, "asn-watch", &[], &mut good).await;
+    scene(vec![bad, silent()], vec![good])
+}
+
 /// What is owed to the queue of notifications cannot be sent there; or it can, at the first sweep.
 pub(crate) async fn outbox_age() -> Scene {
     let world = seen(1, None).await;

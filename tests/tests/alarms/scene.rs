@@ -106,7 +106,7 @@ pub(crate) async fn seen(children: usize, webhook: Option<&str>) -> World {
             .to_string(),
     );
     if let Some(url) = webhook {
-        let ways = WaysOut { webhook: Some(Webhook::at(url)), mesh: None };
+        let ways = WaysOut { webhook: Some(Webhook::at(url)), ..WaysOut::default() };
         let mut entry = authority(AUTHORITIES[0], "open");
         entry["waysOut"] = attribute(&serde_json::to_value(ways).expect("JSON"));
         world.dynamo.put("directory", &entry);

@@ -37,8 +37,8 @@ async fn r88_a_changed_number_is_told_once_and_no_new_number_after_an_adoption()
     let path = file.to_str().expect("a path");
     for _ in 0..2 {
         let sent = stack.cpis(&["numbers", "send", path, "--because", "a journey", "--by", "tests", "--json"]);
-        let said = String::from_utf8_lossy(&sent.stdout);
-        assert_eq!(sent.status.code(), Some(3), "one row is wrong: {said}");
+        let said = &sent.stdout;
+        assert_eq!(sent.status, 3, "one row is wrong: {said}");
         assert!(said.contains("\"row\": 3") && !said.contains("no number"), "{said}");
         let both = || async { Some(changed(&council).await).filter(|told| told.len() == 2) };
         eventually("two notices of changed numbers", TOLD, both).await;
