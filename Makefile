@@ -16,6 +16,7 @@ TOOLS := target/venv/tools-$(call checksum,infra/local/requirements-tools.txt)
 SCANNER := target/venv/scanner-$(call checksum,infra/local/requirements-checkov.txt)
 PACKAGER := target/venv/packager-$(call checksum,infra/local/requirements-build.txt)
 MESH := target/venv/mesh-$(call checksum,tests/mesh/requirements.txt)
+WIRE := target/venv/wire-$(call checksum,tests/wire/requirements.txt)
 TWIN := target/venv/twin-$(call checksum,tests/bench/requirements.txt)
 
 # Built once for a version, without optimising: that takes longer than the tool ever runs.
@@ -33,8 +34,8 @@ demo: $(EMULATOR)/ready ## The real system on this machine, and its story; up un
 	@exec $(EMULATOR)/bin/python infra/local/demo.py --port $(PORT)
 
 .PHONY: test
-test: $(EMULATOR)/ready $(TOOLS)/ready $(MESH)/ready ## Every test, with the journeys through the release binaries on the emulator
-	@exec infra/local/test.sh $(EMULATOR) $(TOOLS) $(MESH)
+test: $(EMULATOR)/ready $(TOOLS)/ready $(MESH)/ready $(WIRE)/ready ## Every test, with the journeys through the release binaries on the emulator
+	@exec infra/local/test.sh $(EMULATOR) $(TOOLS) $(MESH) $(WIRE)
 
 .PHONY: lint
 lint: $(TOOLS)/ready $(SCANNER)/ready deny ## Formatting, clippy, dependencies, the template's linters, Python syntax
@@ -87,6 +88,8 @@ $(PACKAGER)/ready: | check
 	@infra/local/venv.sh $(PYTHON) $(@D) infra/local/requirements-build.txt
 $(MESH)/ready: | check
 	@infra/local/venv.sh $(PYTHON) $(@D) tests/mesh/requirements.txt
+$(WIRE)/ready: | check
+	@infra/local/venv.sh $(PYTHON) $(@D) tests/wire/requirements.txt
 $(TWIN)/ready: | check
 	@infra/local/venv.sh $(PYTHON) $(@D) tests/bench/requirements.txt
 $(SCANNER)/ready: | check

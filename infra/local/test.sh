@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every test. The journeys and the API tester meet the release binaries on the emulator, deployed from template.yaml.
-# Usage: test.sh EMULATOR_VENV TOOLS_VENV MESH_VENV
+# Usage: test.sh EMULATOR_VENV TOOLS_VENV MESH_VENV WIRE_VENV
 #
 # Each profile is built by one cargo invocation for the whole workspace: with another selection of packages cargo would unify
 # other features and build the SDKs again.
@@ -8,6 +8,8 @@ set -euo pipefail
 emulator=$1/bin/python tools=$2/bin/python
 # The NHS's own test server of MESH, which the pushes meet.
 export CPIS_MESH_PYTHON=$PWD/$3/bin/python
+# microburst, which injects faults between functions and AWS.
+export CPIS_WIRE_PYTHON=$PWD/$4/bin/python
 local_dir=target/local-test
 output=target/test.log
 

@@ -58,11 +58,18 @@ struct Journal {
     plans: Vec<Plan>,
     fired: usize,
     secret: String,
+    /// How many of the calls were a first attempt, as the SDK says of each (`amz-sdk-request: attempt=1; max=5`).
+    first: usize,
+}
+
+/// The services behind the proxy.
+struct Upstream {
+    dynamo: String,
+    sqs: String,
 }
 
 struct Shared {
-    dynamo: String,
-    sqs: String,
+    upstream: Mutex<Upstream>,
     client: reqwest::Client,
     journal: Mutex<Journal>,
 }
@@ -70,6 +77,10 @@ struct Shared {
 impl Shared {
     fn journal(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn upstream(&self) -> MutexGuard<'_, Upstream> {
+        self.upstream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,8 +101,7 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap_or_else(|e| panic!("bind: {e}"));
         let url = listener.local_addr().map_or_else(|e| panic!("address: {e}"), |a| format!("http://{a}"));
         let shared = Arc::new(Shared {
-            dynamo: dynamo.to_owned(),
-            sqs: sqs.to_owned(),
+            upstream: Mutex::new(Upstream { dynamo: dynamo.to_owned(), sqs: sqs.to_owned() }),
             client: reqwest::Client::new(),
             journal: Mutex::default(),
         });
@@ -103,6 +113,17 @@ impl Proxy {
     /// Arms one more fault.
     pub fn arm(&self, plan: Plan) {
         self.shared.journal().plans.push(plan);
+    }
+
+    /// Stands from now on in front of these two services, for callers that cannot be told another address.
+    pub fn move_to(&self, dynamo: &str, sqs: &str) {
+        *self.shared.upstream() = Upstream { dynamo: dynamo.to_owned(), sqs: sqs.to_owned() };
+    }
+
+    /// How many calls were the first attempt at what the caller wanted, rather than a retry.
+    #[must_use]
+    pub fn first_attempts(&self) -> usize {
+        self.shared.journal().first
     }
 
     /// Disarms every fault and starts counting from 1 again.
@@ -162,6 +183,8 @@ async fn pass(
     let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let sqs = target.starts_with("AmazonSQS.");
     shared.journal().needed.extend(permissions::needed(method.as_str(), uri.path(), &target, &body));
+    let attempt = headers.get("amz-sdk-request").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    shared.journal().first += usize::from(attempt.starts_with("attempt=1;"));
     let plan = note_call(&shared, &target);
     if let Some(Plan { when: When::Before, fault, .. }) = &plan {
         return strike(fault, sqs).await;
@@ -173,8 +196,11 @@ async fn pass(
             None => answer,
         };
     }
-    let upstream = if sqs { &shared.sqs } else { &shared.dynamo };
-    let answer = forward(&shared.client, upstream, headers, body).await;
+    let upstream = {
+        let upstream = shared.upstream();
+        if sqs { upstream.sqs.clone() } else { upstream.dynamo.clone() }
+    };
+    let answer = forward(&shared.client, &upstream, headers, body).await;
     match (plan, answer) {
         (Some(plan), _) => strike(&plan.fault, sqs).await,
         (None, Ok(answer)) => answer,

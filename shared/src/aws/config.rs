@@ -23,8 +23,9 @@ use aws_sdk_sqs::config as aws_sdk_config;
 
 /// Credentials, region and `AWS_ENDPOINT_URL` from the environment, where Lambda puts them, and from nowhere else: the
 /// SDK's own search through profiles and metadata services would lengthen every cold start. Every attempt is bounded, so
-/// that a silent connection costs a retry and not the caller's patience: 1 s to connect, 3 s an attempt, 3 attempts, 8 s
-/// in all.
+/// that a silent connection costs a retry and not the caller's patience: 1 s to connect, 3 s an attempt, 5 attempts, 8 s
+/// in all. Where three calls in ten are throttled, 3 attempts would fail one call in 37, and so most uploads, which make dozens; 5 fail one in
+/// 400, and make hardly more calls of it: 1.43 a call instead of 1.39.
 #[must_use]
 pub fn load() -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
@@ -39,7 +40,7 @@ pub fn load() -> SdkConfig {
         .http_client(OnFirstCall(https))
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
         .timeout_config(timeouts)
-        .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50)));
+        .retry_config(RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(50)));
     config.set_endpoint_url(env::var("AWS_ENDPOINT_URL").ok().filter(|url| !url.is_empty()));
     config.build()
 }
