@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 const MANY: usize = 100_000;
 const FEW: usize = 10_000;
-const ROUNDS: usize = 2;
+/// Each is many seconds of work, so few are needed.
+const ROUNDS: usize = 1;
 /// Calls under way at once on both sides: `cpis` receives with half of them and sends with the other.
 const CONCURRENCY: usize = 32;
 /// Every other letter has this reason.
@@ -137,12 +138,14 @@ pub(crate) async fn measure(stage: &Stage, report: &mut Report) {
         let (mut ours, mut bare) = (Samples::new(), Samples::new());
         let (mut memory, mut memory_few) = (Samples::new(), Samples::new());
         for _ in 0..ROUNDS {
+            eprintln!("  {name}: cpis …");
             let place = Place::with(stage, MANY).await;
             let (time, ended) = place.run(deed).await;
             place.check(deed, MANY);
             ours.push(MANY as f64 / time.as_secs_f64());
             memory.push(megabytes(ended.memory));
             drop(place);
+            eprintln!("  {name}: the bare calls …");
             let place = Place::with(stage, MANY).await;
             let time = place.bare(stage, deed).await;
             place.check(deed, MANY);
