@@ -76,7 +76,7 @@ fn table(reports: &[Ageing]) -> String {
         "TO DELIVER, READ",
     ];
     let row = |report: &Ageing| {
-        let oldest = report.oldest_unread_seconds.map_or_else(|| "-".to_owned(), |seconds| lasted(seconds));
+        let oldest = report.oldest_unread_seconds.map_or_else(|| "-".to_owned(), lasted);
         let quantiles = |q: &Option<Quantiles>| q.map_or_else(|| "-".to_owned(), |q| lasted(q.p95));
         [
             report.authority.to_string(),

@@ -92,7 +92,7 @@ impl MailboxWatch for Dynamo {
         let put = put.condition_expression("attribute_not_exists(la)").build().map_err(unbuilt)?;
         let mut writes = vec![TransactWriteItem::builder().put(put).build()];
         for one in held {
-            let update = self.into_digest(one, s(digest.notification.id)).map_err(unbuilt)?;
+            let update = self.goes_into(one, s(digest.notification.id)).map_err(unbuilt)?;
             writes.push(TransactWriteItem::builder().update(update).build());
         }
         match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
@@ -110,7 +110,7 @@ impl MailboxWatch for Dynamo {
 
 impl Dynamo {
     /// Notes that one goes out in a digest, if it still waits for one.
-    fn into_digest(
+    fn goes_into(
         &self,
         held: &Delivered,
         digest: AttributeValue,
