@@ -2,6 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+#[cfg(feature = "testing")]
+use crate::simulation::{self, Bug};
 use crate::{
     domain::access::Access,
     ports::{Clock, NotificationQueue, Outbox, PageRequest, PortError, PortResult},
@@ -31,6 +33,10 @@ pub async fn relay(
     queue: &impl NotificationQueue,
     accesses: &[Access],
 ) -> (Vec<Relayed>, PortResult<()>) {
+    #[cfg(feature = "testing")]
+    if simulation::has(Bug::SettlesBeforeSending) {
+        let _ = outbox.settle(accesses).await;
+    }
     let owed: Vec<_> = accesses.iter().map(Access::notifications).collect();
     let mut sent = queue.send(&owed.concat()).await.into_iter();
     let relayed: Vec<_> = owed
