@@ -57,6 +57,11 @@ sbom: $(CARGO_TOOLS)/cargo-cyclonedx-$(CYCLONEDX)/ready ## What is in each funct
 fuzz: ## Every parser that faces a caller, for SECONDS=60 each, from a new seed (`make test` runs a short one)
 	FUZZ_SECONDS=$(or $(SECONDS),60) exec cargo test --locked --workspace --lib --bins -- --nocapture fuzz_
 
+.PHONY: simulate
+simulate: ## Delivery while everything fails, for SEEDS=20000 (`make test` runs 2000); SEED=123 tells one seed's story
+	SIMULATE_SEEDS=$(or $(SEEDS),20000) SIMULATE_SEED=$(SEED) \
+	  exec cargo test --locked --workspace --test simulation -- --nocapture every_seed
+
 .PHONY: build
 build: $(PACKAGER)/ready ## The functions for AWS: target/lambda/NAME/bootstrap
 	@exec infra/local/build.sh $(PACKAGER) $(ARCH)

@@ -22,5 +22,7 @@ pub mod memory;
 #[cfg(feature = "push")]
 pub mod out;
 pub mod ports;
+#[cfg(feature = "testing")]
+pub mod simulation;
 pub mod usecase;
 pub mod wire;

@@ -1,5 +1,7 @@
 //! DynamoDB in memory (dynoxide) on 127.0.0.1, with the project's tables.
 
+use std::sync::LazyLock;
+
 use dynoxide::{
     Database,
     actions::{delete_item::DeleteItemRequest, get_item::GetItemRequest, put_item::PutItemRequest, scan::ScanRequest},
@@ -42,7 +44,7 @@ pub struct Dynamo {
     pub url: String,
     /// The database behind it, for direct use.
     pub db: Database,
-    server: JoinHandle<()>,
+    server: Option<JoinHandle<()>>,
 }
 
 impl Dynamo {
@@ -59,20 +61,48 @@ impl Dynamo {
     /// # Panics
     /// As [`Dynamo::start`].
     pub async fn start_without_streams() -> Self {
-        let mut tables = table_definitions();
-        tables.iter_mut().filter_map(Value::as_object_mut).for_each(|table| drop(table.remove("StreamSpecification")));
-        Self::with(tables).await
+        Self::with(without_streams()).await
+    }
+
+    /// The tables of [`Dynamo::start_without_streams`] without a server: [`Dynamo::call`] is the way in.
+    ///
+    /// # Panics
+    /// A table is refused.
+    #[must_use]
+    pub fn without_server() -> Self {
+        Self { url: String::new(), db: database(without_streams()), server: None }
+    }
+
+    /// Answers a call as the service would: the status, and a body of JSON.
+    #[must_use]
+    pub fn call(&self, operation: &str, body: &str) -> (u16, String) {
+        fn done<Q: DeserializeOwned, A: serde::Serialize>(
+            body: &str,
+            act: impl FnOnce(Q) -> dynoxide::Result<A>,
+        ) -> dynoxide::Result<String> {
+            let request = serde_json::from_str(body).unwrap_or_else(|e| panic!("request: {e}: {body}"));
+            act(request).map(|answer| untyped(&answer).to_string())
+        }
+        let db = &self.db;
+        let answer = match operation {
+            "BatchExecuteStatement" => done(body, |request| db.batch_execute_statement(request)),
+            "BatchGetItem" => done(body, |request| db.batch_get_item(request)),
+            "GetItem" => done(body, |request| db.get_item(request)),
+            "PutItem" => done(body, |request| db.put_item(request)),
+            "Query" => done(body, |request| db.query(request)),
+            "TransactWriteItems" => done(body, |request| db.transact_write_items(request)),
+            "UpdateItem" => done(body, |request| db.update_item(request)),
+            other => panic!("no operation {other}"),
+        };
+        answer.map_or_else(|error| (error.status_code(), error.to_json()), |answer| (200, answer))
     }
 
     async fn with(tables: Vec<Value>) -> Self {
-        let db = Database::memory().unwrap_or_else(|e| panic!("database: {e}"));
-        for table in tables {
-            db.create_table(typed(table)).unwrap_or_else(|e| panic!("create table: {e}"));
-        }
+        let db = database(tables);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap_or_else(|e| panic!("bind: {e}"));
         let url = listener.local_addr().map_or_else(|e| panic!("address: {e}"), |a| format!("http://{a}"));
         let server = tokio::spawn(dynoxide::server::serve_on(listener, db.clone()));
-        Self { url, db, server }
+        Self { url, db, server: Some(server) }
     }
 
     /// Puts one item, in DynamoDB's own JSON (`{"la": {"S": "E06000001"}, …}`).
@@ -158,7 +188,7 @@ impl Dynamo {
 
 impl Drop for Dynamo {
     fn drop(&mut self) {
-        self.server.abort();
+        self.server.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -184,6 +214,20 @@ pub fn function_environment(endpoint: &str, sqs: &crate::sqs::Sqs) -> Vec<(Strin
     env
 }
 
+fn without_streams() -> Vec<Value> {
+    let mut tables = table_definitions();
+    tables.iter_mut().filter_map(Value::as_object_mut).for_each(|table| drop(table.remove("StreamSpecification")));
+    tables
+}
+
+fn database(tables: Vec<Value>) -> Database {
+    let db = Database::memory().unwrap_or_else(|e| panic!("database: {e}"));
+    for table in tables {
+        db.create_table(typed(table)).unwrap_or_else(|e| panic!("create table: {e}"));
+    }
+    db
+}
+
 fn typed<T: DeserializeOwned>(request: Value) -> T {
     serde_json::from_value(request).unwrap_or_else(|e| panic!("request: {e}"))
 }
@@ -194,9 +238,12 @@ fn untyped<T: serde::Serialize>(answer: &T) -> Value {
 
 /// The tables of `template.yaml`, as `CreateTable` wants them.
 fn table_definitions() -> Vec<Value> {
-    let template: serde_yaml_ng::Value =
-        serde_yaml_ng::from_str(include_str!("../../template.yaml")).unwrap_or_else(|e| panic!("template.yaml: {e}"));
-    TABLES.iter().map(|(_, table)| table_definition(&template, table)).collect()
+    static DEFINITIONS: LazyLock<Vec<Value>> = LazyLock::new(|| {
+        let template = serde_yaml_ng::from_str(include_str!("../../template.yaml"));
+        let template = template.unwrap_or_else(|e| panic!("template.yaml: {e}"));
+        TABLES.iter().map(|(_, table)| table_definition(&template, table)).collect()
+    });
+    DEFINITIONS.clone()
 }
 
 /// `plans` is the resource `PlansTable`.

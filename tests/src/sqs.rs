@@ -60,22 +60,25 @@ struct Queue {
     sent: usize,
 }
 
+/// The queues themselves, without a server.
 #[derive(Default)]
-struct Store {
+pub struct Queues {
     now_ms: u64,
     queues: BTreeMap<String, Queue>,
     /// Move tasks so far: queue, status and messages moved.
     moves: Vec<(String, &'static str, usize)>,
+    /// How many ids were given.
+    ids: u64,
 }
 
 /// What the service answers a call that it refuses: error type and message.
-type Refusal = (&'static str, String);
+pub type Refusal = (&'static str, String);
 
 /// The running service; it stops when dropped.
 pub struct Sqs {
     /// Where it listens.
     pub url: String,
-    store: Arc<Mutex<Store>>,
+    store: Arc<Mutex<Queues>>,
     server: JoinHandle<()>,
 }
 
@@ -88,23 +91,13 @@ impl Sqs {
     pub async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap_or_else(|e| panic!("bind: {e}"));
         let url = listener.local_addr().map_or_else(|e| panic!("address: {e}"), |a| format!("http://{a}"));
-        let queue = |redrive| Queue { visibility_ms: 180_000, redrive, ..Queue::default() };
-        let queues = [
-            ("asn", Some(("asn-dlq".to_owned(), 5))),
-            ("asn-dlq", None),
-            ("push", Some(("push-dlq".to_owned(), 1_000))),
-            ("push-dlq", None),
-            ("number-changes", Some(("number-changes-dlq".to_owned(), 5))),
-            ("number-changes-dlq", None),
-        ]
-        .map(|(name, redrive)| (name.to_owned(), queue(redrive)));
-        let store = Arc::new(Mutex::new(Store { now_ms: START_MS, queues: queues.into(), moves: vec![] }));
+        let store = Arc::new(Mutex::new(Queues::at(START_MS)));
         let routes =
             Router::new().fallback(handle).layer(DefaultBodyLimit::max(2 << 20)).with_state(Arc::clone(&store));
         Self { url, store, server: tokio::spawn(serve_on(listener, routes)) }
     }
 
-    fn store(&self) -> MutexGuard<'_, Store> {
+    fn store(&self) -> MutexGuard<'_, Queues> {
         lock(&self.store)
     }
 
@@ -117,7 +110,7 @@ impl Sqs {
     /// Everything in a queue, visible or not, oldest first.
     #[must_use]
     pub fn messages(&self, name: &str) -> Vec<Message> {
-        self.store().queues.get(name).map(|q| q.messages.values().cloned().collect()).unwrap_or_default()
+        self.store().messages(name).cloned().collect()
     }
 
     /// Makes another queue, or one that is there anew: how long a message that was received is hidden, in seconds, and the queue to which
@@ -163,7 +156,7 @@ impl Sqs {
     /// Receives up to ten messages, as an event source mapping does.
     #[must_use]
     pub fn receive(&self, name: &str) -> Vec<Message> {
-        self.store().receive(name, BATCH, None).unwrap_or_default()
+        self.store().receive(name, BATCH, None, |_| ()).unwrap_or_default()
     }
 
     /// Deletes messages by their latest receipt, as an event source mapping does with those that succeeded.
@@ -208,11 +201,43 @@ impl Drop for Sqs {
     }
 }
 
-fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
+fn lock(store: &Mutex<Queues>) -> MutexGuard<'_, Queues> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Store {
+impl Queues {
+    /// The queues of [`Sqs::start`], empty, at this many milliseconds since 1970.
+    #[must_use]
+    pub fn at(now_ms: u64) -> Self {
+        let queue = |redrive| Queue { visibility_ms: 180_000, redrive, ..Queue::default() };
+        let queues = [
+            ("asn", Some(("asn-dlq".to_owned(), 5))),
+            ("asn-dlq", None),
+            ("push", Some(("push-dlq".to_owned(), 1_000))),
+            ("push-dlq", None),
+            ("number-changes", Some(("number-changes-dlq".to_owned(), 5))),
+            ("number-changes-dlq", None),
+        ]
+        .map(|(name, redrive)| (name.to_owned(), queue(redrive)));
+        Self { now_ms, queues: queues.into(), ..Self::default() }
+    }
+
+    /// Moves the queues' time forward to this many milliseconds since 1970.
+    pub fn advance_to(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+    }
+
+    /// Everything in a queue, visible or not, oldest first.
+    pub fn messages(&self, name: &str) -> impl Iterator<Item = &Message> {
+        self.queues.get(name).into_iter().flat_map(|queue| queue.messages.values())
+    }
+
+    /// A new id, the same in every run.
+    fn id(&mut self) -> String {
+        self.ids += 1;
+        Uuid::from_u128(u128::from(self.ids)).to_string()
+    }
+
     fn queue(&mut self, name: &str) -> Result<&mut Queue, Refusal> {
         self.queues.get_mut(name).ok_or_else(|| ("QueueDoesNotExist", format!("no queue {name}")))
     }
@@ -224,7 +249,7 @@ impl Store {
             return Err(("InvalidParameterValue", format!("a body of {} bytes", body.len())));
         }
         let attributes = entry["MessageAttributes"].as_object().cloned().unwrap_or_default();
-        let id = Uuid::new_v4().to_string();
+        let id = self.id();
         let mut answer = json!({"MessageId": id, "MD5OfMessageBody": md5_of(body.as_bytes())});
         if !attributes.is_empty() {
             answer["MD5OfMessageAttributes"] = md5_of_attributes(&attributes).into();
@@ -246,12 +271,27 @@ impl Store {
         Ok(answer)
     }
 
-    fn receive(&mut self, name: &str, most: usize, visibility: Option<u64>) -> Result<Vec<Message>, Refusal> {
+    /// Receives messages: the first of those that can be seen, once `order` has put their places in order. `visibility` is
+    /// in seconds.
+    ///
+    /// # Errors
+    /// There is no such queue.
+    pub fn receive(
+        &mut self,
+        name: &str,
+        most: usize,
+        visibility: Option<u64>,
+        order: impl FnOnce(&mut Vec<u64>),
+    ) -> Result<Vec<Message>, Refusal> {
         let now = self.now_ms;
+        let handed_out = self.ids;
+        self.ids += most as u64;
         let queue = self.queue(name)?;
         let hidden_until = now + visibility.map_or(queue.visibility_ms, |seconds| seconds * 1000);
         queue.tick(now);
-        let visible: Vec<u64> = queue.visible.iter().copied().take(most).collect();
+        let mut visible: Vec<u64> = queue.visible.iter().copied().collect();
+        order(&mut visible);
+        visible.truncate(most);
         let mut received = Vec::new();
         let mut dead = Vec::new();
         for at in visible {
@@ -264,7 +304,7 @@ impl Store {
                 message.first_received_ms = now;
             }
             message.receives += 1;
-            message.receipt = format!("{at}#{}", Uuid::new_v4());
+            message.receipt = format!("{at}#{}", handed_out + received.len() as u64);
             received.push(message.clone());
             queue.hide(at, hidden_until, now);
         }
@@ -349,9 +389,10 @@ impl Store {
         let places: Vec<u64> = source.visible.iter().copied().collect();
         let moved: Vec<Message> = places.into_iter().filter_map(|at| source.remove(at)).collect();
         let count = moved.len();
+        let ids: Vec<_> = moved.iter().map(|_| self.id()).collect();
         let queue = self.queue(&to)?;
-        for message in moved {
-            queue.push(Message { id: Uuid::new_v4().to_string(), receives: 0, sent_ms: now, ..message }, now);
+        for (message, id) in moved.into_iter().zip(ids) {
+            queue.push(Message { id, receives: 0, sent_ms: now, ..message }, now);
         }
         self.moves.push((from, "COMPLETED", count));
         Ok(json!({"TaskHandle": (self.moves.len() - 1).to_string()}))
@@ -366,7 +407,11 @@ impl Store {
         Ok(json!({"Results": results}))
     }
 
-    fn act(&mut self, operation: &str, request: &Value) -> Result<Value, Refusal> {
+    /// Does what a call asks for.
+    ///
+    /// # Errors
+    /// What the service answers a call that it refuses.
+    pub fn act(&mut self, operation: &str, request: &Value) -> Result<Value, Refusal> {
         let url = request["QueueUrl"].as_str().unwrap_or_default();
         let name = url.rsplit('/').next().unwrap_or_default().to_owned();
         let name = name.as_str();
@@ -375,7 +420,7 @@ impl Store {
             "SendMessageBatch" => self.batch(request, |store, entry| store.send(name, entry)),
             "ReceiveMessage" => {
                 let most = request["MaxNumberOfMessages"].as_u64().unwrap_or(1).clamp(1, BATCH as u64);
-                let received = self.receive(name, most as usize, request["VisibilityTimeout"].as_u64())?;
+                let received = self.receive(name, most as usize, request["VisibilityTimeout"].as_u64(), |_| ())?;
                 Ok(json!({"Messages": received.iter().map(Message::received).collect::<Vec<_>>()}))
             }
             "DeleteMessage" => {
@@ -538,7 +583,7 @@ fn md5_of_attributes(attributes: &Map<String, Value>) -> String {
     md5_of(&bytes)
 }
 
-async fn handle(State(store): State<Arc<Mutex<Store>>>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
+async fn handle(State(store): State<Arc<Mutex<Queues>>>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
     let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default();
     let operation = target.strip_prefix("AmazonSQS.").unwrap_or_default();
     let request = serde_json::from_slice(&body).unwrap_or_default();

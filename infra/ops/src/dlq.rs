@@ -12,6 +12,8 @@ mod restore;
 mod returned;
 mod run;
 mod show;
+#[cfg(feature = "testing")]
+pub mod simulation;
 mod tally;
 mod trail;
 

@@ -19,6 +19,8 @@ use super::{
     keys::{AT, BY_TIME, CHILD, DUE, ID, LEDGER, ORGANISATION_CODE, PERSON},
     outbox,
 };
+#[cfg(feature = "testing")]
+use crate::simulation::{self, Bug};
 use crate::{
     domain::{access::Access, nhs_number::ChildKey},
     ports::{AccessHistory, AccessLog, AccessReader, Page, PageRequest, PortError, PortResult},
@@ -67,6 +69,10 @@ impl Dynamo {
     /// Puts an access and its copy in the outbox, both or neither; the access that was there before, if any.
     async fn put_owing(&self, access: &Access, item: Item) -> PortResult<Option<Item>> {
         const STEP: &str = "accesses.transact";
+        #[cfg(feature = "testing")]
+        if simulation::has(Bug::WritesTheOutboxApart) {
+            return self.put_owing_apart(access, item, STEP).await;
+        }
         let unbuilt = |_| unreadable(STEP);
         let owed = Put::builder().table_name(&self.tables.outbox).set_item(Some(outbox::item(access, STEP)?));
         let put = Put::builder().table_name(&self.tables.accesses).set_item(Some(item)).condition_expression(ABSENT);
@@ -85,6 +91,19 @@ impl Dynamo {
             }
         }
         Err(PortError { step: STEP, cause: "TransactionConflict".into(), retryable: true })
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Dynamo {
+    /// The bug of two writes where one is needed.
+    async fn put_owing_apart(&self, access: &Access, item: Item, step: &'static str) -> PortResult<Option<Item>> {
+        let earlier = self.put_access(item, step).await?;
+        if earlier.is_none() {
+            let owed = self.client.put_item().table_name(&self.tables.outbox);
+            owed.set_item(Some(outbox::item(access, step)?)).send().await.map_err(failed(step))?;
+        }
+        Ok(earlier)
     }
 }
 

@@ -28,20 +28,38 @@ use aws_sdk_sqs::config as aws_sdk_config;
 /// 400, and make hardly more calls of it: 1.43 a call instead of 1.39.
 #[must_use]
 pub fn load() -> SdkConfig {
+    let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+    let credentials = SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new());
+    let endpoint = env::var("AWS_ENDPOINT_URL").ok().filter(|url| !url.is_empty());
+    over(OnFirstCall(https), credentials, env::var("AWS_REGION").ok(), endpoint)
+}
+
+/// What [`load`] gives, but for where calls go and as whom.
+#[cfg(feature = "testing")]
+#[must_use]
+pub fn simulated(client: impl HttpClient + 'static, credentials: SharedCredentialsProvider, region: &str) -> SdkConfig {
+    over(client, credentials, Some(region.to_owned()), Some("http://127.0.0.1".to_owned()))
+}
+
+fn over(
+    client: impl HttpClient + 'static,
+    credentials: SharedCredentialsProvider,
+    region: Option<String>,
+    endpoint: Option<String>,
+) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))
         .operation_attempt_timeout(Duration::from_secs(3))
         .operation_timeout(Duration::from_secs(8))
         .build();
-    let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(env::var("AWS_REGION").ok().map(Region::new))
-        .http_client(OnFirstCall(https))
-        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
+        .region(region.map(Region::new))
+        .http_client(client)
+        .credentials_provider(credentials)
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(50)));
-    config.set_endpoint_url(env::var("AWS_ENDPOINT_URL").ok().filter(|url| !url.is_empty()));
+    config.set_endpoint_url(endpoint);
     config.build()
 }
 

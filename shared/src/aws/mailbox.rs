@@ -9,6 +9,8 @@ use super::{
     failure::failed,
     keys::{AT, BY_STATE, BY_TIME, DUE, ID, LA, PUSH, PUSH_AT, READING, STATE_AT, WAKE, WAKE_AT},
 };
+#[cfg(feature = "testing")]
+use crate::simulation::{self, Bug};
 use crate::{
     domain::{
         authority::AuthorityCode,
@@ -53,7 +55,10 @@ impl Mailbox for Dynamo {
     async fn deliver(&self, delivered: &Delivered) -> PortResult<bool> {
         const STEP: &str = "mailbox.put";
         let put = self.client.put_item().table_name(&self.tables.mailbox).set_item(Some(item(delivered, STEP)?));
-        match put.condition_expression("attribute_not_exists(la)").send().await {
+        let put = put.condition_expression("attribute_not_exists(la)");
+        #[cfg(feature = "testing")]
+        let put = if simulation::has(Bug::DeliversOverWhatIsThere) { put.set_condition_expression(None) } else { put };
+        match put.send().await {
             Ok(_) => Ok(true),
             Err(e) if e.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(false),
             Err(error) => Err(failed(STEP)(error)),

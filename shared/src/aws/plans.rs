@@ -2,11 +2,16 @@
 
 use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::ReturnValuesOnConditionCheckFailure};
 
+#[cfg(feature = "testing")]
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
+
 use super::{
     dynamo::{Dynamo, after, from_item, limit, n, next, s, start, to_item},
     failure::{failed, unreadable},
     keys::{BY_AUTHORITY, CHILD, LA, PLAN},
 };
+#[cfg(feature = "testing")]
+use crate::simulation::{self, Bug};
 use crate::{
     domain::{
         authority::AuthorityCode,
@@ -63,6 +68,8 @@ impl PlanWriter for Dynamo {
                 .expression_attribute_values(":false", aws_sdk_dynamodb::types::AttributeValue::Bool(false))
                 .expression_attribute_values(":held", n(held)),
         };
+        #[cfg(feature = "testing")]
+        let put = if simulation::has(Bug::IgnoresTheSequence) { unconditional(put) } else { put };
         match put.send().await {
             Ok(_) => Ok(PlanWrite::Written),
             Err(error) => match error.as_service_error() {
@@ -113,4 +120,11 @@ impl PlanRegister for Dynamo {
         let items = found.items.unwrap_or_default().into_iter().map(pair).collect::<PortResult<_>>()?;
         Ok(Page { items, next: next(found.last_evaluated_key, &[CHILD, PLAN]) })
     }
+}
+
+/// The bug of a write without its condition.
+#[cfg(feature = "testing")]
+fn unconditional(put: PutItemFluentBuilder) -> PutItemFluentBuilder {
+    let put = put.set_condition_expression(None).set_expression_attribute_names(None);
+    put.set_expression_attribute_values(None)
 }

@@ -54,6 +54,10 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
+        #[cfg(feature = "testing")]
+        if let Some(set) = crate::simulation::time() {
+            return set;
+        }
         let now = Timestamp::now();
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }

@@ -153,21 +153,50 @@ where
 {
     let handle = &handle;
     lambda_runtime::run(service_fn(move |request: LambdaEvent<ProxyEvent>| {
-        let event = Event::begin(service);
-        let LambdaEvent { payload, context } = request;
-        let headers = payload.header_map();
-        let echoed = Echoed::of(headers.as_ref());
-        let event = begin(event, &payload, &context, &echoed);
-        let answer = Incoming::of(payload, headers).map(handle);
-        async move {
-            let answer = match answer {
-                Ok(answer) => answer.await.unwrap_or_else(|refusal| refusal),
-                Err(refusal) => refusal,
-            };
-            Ok::<_, Error>(finish(event, answer, &echoed))
-        }
+        let answer = respond(service, request, handle);
+        async move { Ok::<_, Error>(answer.await) }
     }))
     .await
+}
+
+/// Answers one request.
+fn respond<H, F>(
+    service: &'static str,
+    request: LambdaEvent<ProxyEvent>,
+    handle: &H,
+) -> impl Future<Output = ApiGatewayProxyResponse> + use<H, F>
+where
+    H: Fn(Incoming) -> F,
+    F: Future<Output = Result<Answer, Answer>>,
+{
+    let event = Event::begin(service);
+    let LambdaEvent { payload, context } = request;
+    let headers = payload.header_map();
+    let echoed = Echoed::of(headers.as_ref());
+    let event = begin(event, &payload, &context, &echoed);
+    let answer = Incoming::of(payload, headers).map(handle);
+    async move {
+        let answer = match answer {
+            Ok(answer) => answer.await.unwrap_or_else(|refusal| refusal),
+            Err(refusal) => refusal,
+        };
+        finish(event, answer, &echoed)
+    }
+}
+
+/// Answers one event of API Gateway without the runtime: status and body.
+///
+/// # Errors
+/// The event cannot be read.
+#[cfg(feature = "testing")]
+pub async fn answer<H, F>(service: &'static str, event: Value, handle: H) -> Result<(i64, Vec<u8>), serde_json::Error>
+where
+    H: Fn(Incoming) -> F,
+    F: Future<Output = Result<Answer, Answer>>,
+{
+    let request = LambdaEvent::new(serde_json::from_value(event)?, Context::default());
+    let response = respond(service, request, &handle).await;
+    Ok((response.status_code, response.body.map_or_else(Vec::new, |body| body.to_vec())))
 }
 
 /// Ids that the caller sent and gets back.

@@ -5,6 +5,8 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 
+#[cfg(feature = "testing")]
+use crate::simulation::{self, Bug};
 use crate::{
     domain::{
         authority::Status,
@@ -138,6 +140,8 @@ pub async fn handle(
         };
         return match queue.set_aside(message.body, &why).await {
             Ok(()) => Outcome::SetAside(failure),
+            #[cfg(feature = "testing")]
+            Err(_) if simulation::has(Bug::LosesWhatItSetsAside) => Outcome::SetAside(failure),
             Err(error) => Outcome::Retry(error.into()),
         };
     }

@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+#[cfg(feature = "testing")]
+use crate::simulation::{self, Bug};
 use crate::{
     domain::{
         access::{Access, History, Interaction, access_id, owed_for, refusal_id, reused_id},
@@ -95,7 +97,12 @@ pub async fn plans<S: PlanReader + AccessLog>(
     refuse_if(stopped, store, clock, ask, &child, (interaction, &ruling)).await?;
     let plans = visible(plans?, clock);
     let access = access(ask, clock, child, interaction, ruling, &plans);
-    let recorded = record(store, access).await?;
+    #[cfg(feature = "testing")]
+    let unrecorded = Recorded::new(access.clone());
+    let recorded = record(store, access).await;
+    #[cfg(feature = "testing")]
+    let recorded = if simulation::has(Bug::AnswersUnrecorded) { recorded.or(Ok(unrecorded)) } else { recorded };
+    let recorded = recorded?;
     Ok(Seen { total: plans.len(), shown: plans, access: recorded.access, repeated: recorded.repeated })
 }
 
@@ -204,6 +211,10 @@ fn access(
     let HealthCaller { requester, organisation, .. } = ask.caller;
     // R24: a silent access owes nothing, and neither does one that found nothing.
     let owed = if ruling.unscheduled { owed_for(plans, clock.now()) } else { Vec::new() };
+    #[cfg(feature = "testing")]
+    let owed = if simulation::has(Bug::TellsOfSilentOnes) { owed_for(plans, clock.now()) } else { owed };
+    #[cfg(feature = "testing")]
+    let owed = if simulation::has(Bug::TellsOneAuthority) { owed.into_iter().take(1).collect() } else { owed };
     Access {
         id: access_id(ask.request_id, requester, organisation, interaction, &child),
         child,
@@ -244,6 +255,10 @@ impl Recorded {
 
 /// R21, R22: one write. A retry needs no second one, unless its answer would now disclose more.
 async fn record<S: AccessLog>(store: &S, mut access: Access) -> Result<Recorded, PortError> {
+    #[cfg(feature = "testing")]
+    if simulation::has(Bug::TakesRetriesForNew) {
+        access.id = Uuid::new_v5(&access.id, access.at.to_string().as_bytes());
+    }
     let Some(mut earlier) = store.record(&access).await? else { return Ok(Recorded::new(access)) };
     if let Some(id) = reused_id(access.id, access.at.duration_since(earlier.at)) {
         access.id = id;
@@ -253,6 +268,8 @@ async fn record<S: AccessLog>(store: &S, mut access: Access) -> Result<Recorded,
         }
     }
     let rest = earlier.uncovered(&access);
+    #[cfg(feature = "testing")]
+    let rest = rest.filter(|_| !simulation::has(Bug::ForgetsTheRest));
     if let Some(rest) = &rest {
         store.record(rest).await?;
     }

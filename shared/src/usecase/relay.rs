@@ -2,6 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+#[cfg(feature = "testing")]
+use crate::simulation::{self, Bug};
 use crate::{
     domain::notification::Owing,
     ports::{Clock, NotificationQueue, Outbox, PageRequest, PortError, PortResult},
@@ -31,6 +33,10 @@ pub async fn relay(
     queue: &impl NotificationQueue,
     owing: &[Owing],
 ) -> (Vec<Relayed>, PortResult<()>) {
+    #[cfg(feature = "testing")]
+    if simulation::has(Bug::SettlesBeforeSending) {
+        let _ = outbox.settle(owing).await;
+    }
     let owed: Vec<_> = owing.iter().map(Owing::notifications).collect();
     let mut sent = queue.send(&owed.concat()).await.into_iter();
     let relayed: Vec<_> = owed

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+#[cfg(feature = "testing")]
+use crate::simulation::{self, Bug};
 use crate::{
     domain::{
         audit::{Actor, Entry, entry_id, kind},
@@ -74,6 +76,12 @@ pub async fn upload_plans<S: PlanWriter + PlanRegister + UploadLog + ContactLog 
     let (total, sequence) = (records.len(), envelope.sequence);
     let contact = store.advance_contact(code, &envelope.contact, sequence).await?;
     let loader = Loader { store, secret, clock, authority: &authority, contact, sequence };
+    #[cfg(feature = "testing")]
+    if simulation::has(Bug::AcknowledgesBeforeLoading) {
+        let early = Acknowledgement::of(code.clone(), sequence, clock.now(), total, Vec::new());
+        let answer = serde_json::to_vec(&early).map_err(|_| unencodable())?;
+        store.complete(code, &early, &answer).await?;
+    }
     let rejected = loader.load(records).await?;
     loader.spread_contact().await?;
     let acknowledgement = Acknowledgement::of(code.clone(), sequence, clock.now(), total, rejected);
@@ -170,7 +178,12 @@ impl<S: PlanWriter + PlanRegister + ContactLog, C: Clock> Loader<'_, S, C> {
         for _ in 0..MAX_RACES {
             // What is kept aside until its start comes is not known yet.
             plan.known = matches!(next, Guard::NothingNewer | Guard::StartedAndNothingNewer);
-            let held = match self.store.write_plan(&child, &plan, next).await? {
+            let written = self.store.write_plan(&child, &plan, next).await;
+            #[cfg(feature = "testing")]
+            if written.is_err() && simulation::has(Bug::LoadsWithoutWriting) {
+                return Ok(None);
+            }
+            let held = match written? {
                 PlanWrite::Written if plan.known => return Ok(None),
                 PlanWrite::Written => return rejected(unknown_plan()),
                 PlanWrite::Refused(held) => held,

@@ -5,6 +5,7 @@ mod architecture;
 mod crates;
 mod privacy;
 mod rules;
+mod testing;
 
 use std::{path::Path, process::Command};
 

@@ -8,6 +8,8 @@ use aws_sdk_sqs::{
 };
 use clap::Args;
 use cpis::ports::AuditLog;
+#[cfg(feature = "testing")]
+use cpis::simulation::{self, Bug};
 use futures_util::{StreamExt, future::join, stream};
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -227,7 +229,13 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         if meant.is_empty() {
             return Ok(());
         }
+        #[cfg(feature = "testing")]
+        if simulation::has(Bug::ReplayDeletesFirst) {
+            delete(self.sqs, self.queue, meant.iter().map(|dead| &dead.message)).await?;
+        }
         let taken = self.work.take(meant).await?;
+        #[cfg(feature = "testing")]
+        let taken = if simulation::has(Bug::ReplayBelievesWholeBatches) { vec![true; meant.len()] } else { taken };
         let outcomes = || meant.iter().zip(taken.iter().copied());
         if let Some(trail) = &mut self.trail {
             trail.letters(outcomes().map(|(dead, taken)| (&dead.letter, taken))).await?;

@@ -56,6 +56,12 @@ impl<L: AuditLog> Trail<L> {
         Self { log, deed, run: Uuid::new_v4(), actor, why: why.to_owned(), filter, told: 0 }
     }
 
+    /// The same trail, of a run of this name.
+    #[cfg(feature = "testing")]
+    pub(super) fn named(self, run: Uuid) -> Self {
+        Self { run, ..self }
+    }
+
     /// Tells that the run begins. R71
     pub(super) async fn begin(&mut self) -> Result<()> {
         let entry = self.entry("begun").with("filter", &self.filter);
