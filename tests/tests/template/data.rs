@@ -249,7 +249,7 @@ const SCHEDULES: [(&str, &str, &str); 6] = [
     ("asn-watch", "rate(1 minute)", ""),
     ("audit-ledger", "rate(1 hour)", r#"{"task":"state-heads"}"#),
     ("audit-ledger", "rate(1 minute)", r#"{"task":"sweep"}"#),
-    ("notices", "cron(10 6 * * ? *)", ""),
+    ("notices", "cron(10 6-9 * * ? *)", ""),
 ];
 
 /// What is put into the outbox reaches asn-relay, and every access audit-ledger; what they cannot handle is set down and
