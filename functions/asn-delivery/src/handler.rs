@@ -76,8 +76,7 @@ fn log(event: Event, outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Delivered => event.metric("Delivered", "Count", 1).emit("asn.delivered"),
         Outcome::PushesOwed(error) => {
-            let event = event.level(Level::Warn).with("step", error.step).with("cause", error.cause.as_str());
-            event.metric("Delivered", "Count", 1).emit("asn.delivered-pushes-owed");
+            event.failed(error).metric("Delivered", "Count", 1).emit("asn.delivered-pushes-owed");
         }
         Outcome::AlreadyDelivered => event.emit("asn.already-delivered"),
         Outcome::SetAside(failure) => {
@@ -97,7 +96,7 @@ fn log(event: Event, outcome: &Outcome) -> bool {
 fn with_failure(event: Event, failure: &Failure) -> Event {
     let event = event.level(Level::Warn).with("reason", failure.code());
     match failure {
-        Failure::Port(error) => event.with("step", error.step).with("cause", error.cause.as_str()),
+        Failure::Port(error) => event.failed(error),
         _ => event,
     }
 }

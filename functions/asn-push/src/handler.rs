@@ -16,7 +16,7 @@ use cpis::{
         telemetry::{Event, Level},
     },
     out::{MeshOut, WebhookOut},
-    ports::{Clock, Mesh, NotTaken, PortError, Tracked, Webhooks},
+    ports::{Clock, Mesh, NotTaken, Tracked, Webhooks},
     usecase::push::{Outcome, Pusher, Rested, sweep},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -127,7 +127,7 @@ impl Push {
         let swept = match sweep(&self.store, &self.tasks, &SystemClock).await {
             Ok(swept) => swept,
             Err(error) => {
-                with_error(event, &error).level(Level::Error).emit("push.sweep-failed");
+                event.failed(&error).level(Level::Error).emit("push.sweep-failed");
                 return Err(error.into());
             }
         };
@@ -135,7 +135,7 @@ impl Push {
         let event =
             event.metric("PushesOwedOldestSeconds", "Seconds", oldest).metric("PushesSwept", "Count", swept.found);
         match &swept.error {
-            Some(error) => with_error(event, error).level(Level::Error).emit("push.swept"),
+            Some(error) => event.failed(error).level(Level::Error).emit("push.swept"),
             None => event.emit("push.swept"),
         }
         Ok(SqsBatchResponse::default())
@@ -193,10 +193,6 @@ fn log(event: Event, outcome: &Outcome) {
             let event = event.level(Level::Error).with("reason", why.as_str());
             event.metric("PushSetAside", "Count", 1).emit("push.set-aside");
         }
-        Outcome::Retry(error) => with_error(event, error).emit("push.retry"),
+        Outcome::Retry(error) => event.failed(error).emit("push.retry"),
     }
-}
-
-fn with_error(event: Event, error: &PortError) -> Event {
-    event.level(Level::Warn).with("step", error.step).with("cause", error.cause.as_str())
 }

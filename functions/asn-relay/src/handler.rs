@@ -2,18 +2,16 @@
 
 use std::time::Instant;
 
-use aws_lambda_events::{
-    dynamodb::{EventRecord, StreamRecord},
-    streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse},
-};
+use aws_lambda_events::{dynamodb::EventRecord, streams::DynamoDbEventResponse};
 use cpis::{
     aws::{AsnQueue, Dynamo, owing_from_stream_image},
     domain::notification::Owing,
     lambda::{
         config::SystemClock,
+        stream::Received,
         telemetry::{Event, Level},
     },
-    ports::{Clock, PortError, PortResult},
+    ports::{Clock, PortResult},
     usecase::relay::{Relayed, relay, sweep},
 };
 use lambda_runtime::Error;
@@ -49,31 +47,13 @@ pub(crate) async fn handle(outbox: &Dynamo, queue: &AsnQueue, cause: Cause) -> R
 /// sweep finds it, and the metric says so until somebody has looked.
 async fn from_stream(outbox: &Dynamo, queue: &AsnQueue, records: Vec<EventRecord>) -> DynamoDbEventResponse {
     let began = Instant::now();
-    let (mut sequences, mut owing) = (Vec::new(), Vec::new());
-    for record in records {
-        let StreamRecord { new_image, sequence_number, .. } = record.change;
-        match owing_from_stream_image(new_image) {
-            Ok(found) => {
-                sequences.push(sequence_number);
-                owing.push(found);
-            }
-            Err(error) => {
-                let event = Event::begin(SERVICE).level(Level::Error).with("step", error.step);
-                event.metric("RelayUnreadable", "Count", 1).emit("relay.record-unreadable");
-            }
-        }
-    }
-    let (relayed, settled) = relay(outbox, queue, &owing).await;
+    let received = Received::read(SERVICE, records, owing_from_stream_image, |event| {
+        event.metric("RelayUnreadable", "Count", 1).emit("relay.record-unreadable");
+    });
+    let (relayed, settled) = relay(outbox, queue, &received.items).await;
     log_settled(settled);
-    let mut response = DynamoDbEventResponse::default();
-    for ((owing, outcome), sequence) in owing.iter().zip(relayed).zip(sequences) {
-        if !log_relayed(began, owing, &outcome) {
-            let mut failure = DynamoDbBatchItemFailure::default();
-            failure.item_identifier = sequence;
-            response.batch_item_failures.push(failure);
-        }
-    }
-    response
+    let done: Vec<_> = received.items.iter().zip(&relayed).map(|(owing, r)| log_relayed(began, owing, r)).collect();
+    received.retry(done)
 }
 
 fn log_relayed(began: Instant, owing: &Owing, outcome: &Relayed) -> bool {
@@ -93,7 +73,7 @@ fn log_relayed(began: Instant, owing: &Owing, outcome: &Relayed) -> bool {
             true
         }
         Relayed::Failed(error) => {
-            with_error(event, error).metric("RelayFailed", "Count", 1).emit("relay.failed");
+            event.failed(error).metric("RelayFailed", "Count", 1).emit("relay.failed");
             false
         }
     }
@@ -101,12 +81,8 @@ fn log_relayed(began: Instant, owing: &Owing, outcome: &Relayed) -> bool {
 
 fn log_settled(settled: PortResult<()>) {
     if let Err(error) = settled {
-        with_error(Event::begin(SERVICE), &error).emit("relay.mark-not-cleared");
+        Event::begin(SERVICE).failed(&error).emit("relay.mark-not-cleared");
     }
-}
-
-fn with_error(event: Event, error: &PortError) -> Event {
-    event.level(Level::Warn).with("step", error.step).with("cause", error.cause.as_str())
 }
 
 async fn from_sweep(outbox: &Dynamo, queue: &AsnQueue) -> Result<DynamoDbEventResponse, Error> {
@@ -115,7 +91,7 @@ async fn from_sweep(outbox: &Dynamo, queue: &AsnQueue) -> Result<DynamoDbEventRe
     let swept = match sweep(outbox, queue, &clock).await {
         Ok(swept) => swept,
         Err(error) => {
-            with_error(event, &error).level(Level::Error).emit("relay.sweep-failed");
+            event.failed(&error).level(Level::Error).emit("relay.sweep-failed");
             return Err(error.into());
         }
     };
@@ -123,7 +99,7 @@ async fn from_sweep(outbox: &Dynamo, queue: &AsnQueue) -> Result<DynamoDbEventRe
     let event = event.metric("OutboxOldestSeconds", "Seconds", oldest).metric("OutboxSwept", "Count", swept.found);
     let event = event.metric("NotificationsSent", "Count", swept.sent).with("failed", swept.failed);
     match &swept.error {
-        Some(error) => with_error(event, error).level(Level::Error).emit("relay.swept"),
+        Some(error) => event.failed(error).level(Level::Error).emit("relay.swept"),
         None => event.emit("relay.swept"),
     }
     Ok(DynamoDbEventResponse::default())

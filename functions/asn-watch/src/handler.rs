@@ -48,6 +48,5 @@ pub(crate) async fn handle(store: &Dynamo) -> Result<(), Error> {
 }
 
 fn told(error: &PortError, code: &'static str) {
-    let event = Event::begin(SERVICE).level(Level::Error).with("step", error.step);
-    event.with("cause", error.cause.as_str()).emit(code);
+    Event::begin(SERVICE).failed(error).level(Level::Error).emit(code);
 }

@@ -2,17 +2,15 @@
 
 use std::time::Instant;
 
-use aws_lambda_events::{
-    dynamodb::{EventRecord, StreamRecord},
-    streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse},
-};
+use aws_lambda_events::{dynamodb::EventRecord, streams::DynamoDbEventResponse};
 use cpis::{
     aws::{Dynamo, HeadBucket, HeadKey, from_stream_image},
     lambda::{
         config::SystemClock,
+        stream::Received,
         telemetry::{Event, Level},
     },
-    ports::{Clock, PortError, PortResult, Statements},
+    ports::{Clock, PortResult, Statements},
     usecase::ledger::{record, state_heads, sweep},
 };
 use jiff::Timestamp;
@@ -65,34 +63,15 @@ impl Ledger {
     /// it, and the metric says so until somebody has looked.
     async fn on_stream(&self, records: Vec<EventRecord>) -> DynamoDbEventResponse {
         let began = Instant::now();
-        let (mut sequences, mut accesses) = (Vec::new(), Vec::new());
-        for record in records {
-            let StreamRecord { new_image, sequence_number, .. } = record.change;
-            match from_stream_image(new_image) {
-                Ok(access) => {
-                    sequences.push(sequence_number);
-                    accesses.push(access);
-                }
-                Err(error) => {
-                    let event = Event::begin(SERVICE).level(Level::Error).with("step", error.step);
-                    event.metric("LedgerUnreadable", "Count", 1).emit("ledger.record-unreadable");
-                }
-            }
-        }
-        let (recorded, cleared) = record(&self.store, &accesses, &Watcher(&self.store), &self.store).await;
-        let mut response = DynamoDbEventResponse::default();
-        for (outcome, sequence) in recorded.iter().zip(sequences) {
-            if outcome.is_err() {
-                let mut failure = DynamoDbBatchItemFailure::default();
-                failure.item_identifier = sequence;
-                response.batch_item_failures.push(failure);
-            }
-        }
+        let received = Received::read(SERVICE, records, from_stream_image, |event| {
+            event.metric("LedgerUnreadable", "Count", 1).emit("ledger.record-unreadable");
+        });
+        let (recorded, cleared) = record(&self.store, &received.items, &Watcher(&self.store), &self.store).await;
         log_recorded(began, &recorded);
         if let Err(error) = cleared {
-            with_error(Event::begin(SERVICE), &error).emit("ledger.mark-not-cleared");
+            Event::begin(SERVICE).failed(&error).emit("ledger.mark-not-cleared");
         }
-        response
+        received.retry(recorded.iter().map(Result::is_ok))
     }
 
     async fn on_sweep(&self) -> Result<DynamoDbEventResponse, Error> {
@@ -101,7 +80,7 @@ impl Ledger {
         let swept = match sweep(&self.store, &Watcher(&self.store), &self.store, &clock).await {
             Ok(swept) => swept,
             Err(error) => {
-                with_error(event, &error).level(Level::Error).emit("ledger.sweep-failed");
+                event.failed(&error).level(Level::Error).emit("ledger.sweep-failed");
                 return Err(error.into());
             }
         };
@@ -110,7 +89,7 @@ impl Ledger {
         let event = event.metric("StatementAgeSeconds", "Seconds", self.statement_age(clock.now()).await?);
         let event = event.metric("UnauditedSwept", "Count", swept.found).with("failed", swept.failed);
         match &swept.error {
-            Some(error) => with_error(event, error).level(Level::Error).emit("ledger.swept"),
+            Some(error) => event.failed(error).level(Level::Error).emit("ledger.swept"),
             None => event.emit("ledger.swept"),
         }
         Ok(DynamoDbEventResponse::default())
@@ -132,7 +111,7 @@ impl Ledger {
             }
             Ok(None) => event.metric("HeadsSigned", "Count", 1).emit("ledger.heads-signed-by-another"),
             Err(error) => {
-                with_error(event, &error).level(Level::Error).emit("ledger.heads-failed");
+                event.failed(&error).level(Level::Error).emit("ledger.heads-failed");
                 return Err(error.into());
             }
         }
@@ -145,11 +124,7 @@ fn log_recorded(began: Instant, recorded: &[PortResult<()>]) {
     let event = Event::begin(SERVICE).since(began);
     let event = event.metric("AuditEntries", "Count", recorded.len() - failed);
     match recorded.iter().find_map(|r| r.as_ref().err()) {
-        Some(error) => with_error(event, error).metric("LedgerFailed", "Count", failed).emit("ledger.failed"),
+        Some(error) => event.failed(error).metric("LedgerFailed", "Count", failed).emit("ledger.failed"),
         None => event.emit("ledger.recorded"),
     }
-}
-
-fn with_error(event: Event, error: &PortError) -> Event {
-    event.level(Level::Warn).with("step", error.step).with("cause", error.cause.as_str())
 }

@@ -26,8 +26,7 @@ impl AccessWatch for Watcher<'_> {
         match error {
             Some(error) if error.retryable => Err(error),
             Some(error) => {
-                let event =
-                    Event::begin(SERVICE).level(Level::Error).with("step", error.step).with("cause", error.cause);
+                let event = Event::begin(SERVICE).failed(&error).level(Level::Error);
                 event.metric("AccessesUncounted", "Count", unfinished.len()).emit("watch.uncounted");
                 Ok(())
             }

@@ -57,8 +57,7 @@ impl Authorizer {
                 Err("Unauthorized".into())
             }
             Err(Failure::Directory(error)) => {
-                let event = event.level(Level::Error).with("step", error.step).with("cause", error.cause);
-                event.emit("token.unjudged");
+                event.failed(&error).level(Level::Error).emit("token.unjudged");
                 Err("the directory cannot be read".into())
             }
         }

@@ -11,7 +11,6 @@ use cpis::{
         sqs::received,
         telemetry::{Event, Level},
     },
-    ports::PortError,
     usecase::{
         daily_notices::daily_notices,
         number_changes::{Failure, Outcome, number_changed},
@@ -92,7 +91,7 @@ impl Notices {
         let found = match daily_notices(&self.store, time).await {
             Ok(found) => found,
             Err(error) => {
-                with_error(Event::begin(SERVICE), &error).level(Level::Error).emit("notices.day-failed");
+                Event::begin(SERVICE).failed(&error).level(Level::Error).emit("notices.day-failed");
                 return Err(error.into());
             }
         };
@@ -101,7 +100,7 @@ impl Notices {
         told(&found.moved, "PlansMoved", "notices.plan-moved");
         for (authority, error) in &found.failed {
             let event = Event::begin(SERVICE).with("authority", authority.as_ref().map(|code| code.to_string()));
-            with_error(event, error).level(Level::Error).emit("notices.look-failed");
+            event.failed(error).level(Level::Error).emit("notices.look-failed");
         }
         let event = Event::begin(SERVICE).since(began).with("authorities", found.authorities);
         event.metric("NoticeLooksFailed", "Count", found.failed.len()).emit("notices.day-done");
@@ -140,11 +139,7 @@ fn log(event: Event, outcome: &Outcome) -> bool {
 fn with_failure(event: Event, failure: &Failure) -> Event {
     let event = event.level(Level::Warn).with("reason", failure.code());
     match failure {
-        Failure::Port(error) => with_error(event, error),
+        Failure::Port(error) => event.failed(error),
         _ => event,
     }
-}
-
-fn with_error(event: Event, error: &PortError) -> Event {
-    event.level(Level::Warn).with("step", error.step).with("cause", error.cause.as_str())
 }

@@ -3,12 +3,21 @@
 use std::collections::HashMap;
 
 use aws_config::SdkConfig;
-use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use aws_sdk_dynamodb::{
+    Client,
+    types::{AttributeValue, BatchStatementErrorCodeEnum, BatchStatementRequest},
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::failure::unreadable;
+use super::failure::{failed, unreadable};
 use crate::ports::{PortError, PortResult};
+
+/// The most statements in one call (DynamoDB: `BatchExecuteStatement` takes 25).
+const STATEMENTS: usize = 25;
+/// Calls of one batch under way at once.
+pub(super) const CONCURRENCY: usize = 16;
 
 /// An item as the SDK has it.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -46,6 +55,34 @@ impl Dynamo {
     #[must_use]
     pub fn new(config: &SdkConfig, tables: Tables) -> Self {
         Self { client: Client::new(config), tables }
+    }
+
+    /// Has one statement done with the parameters of each item, many in a call. Each stands for itself, which a transaction's would
+    /// not: one whose condition does not hold, such as that of an item that is not there, hinders no other and is no failure.
+    pub(super) async fn execute_each<T, const N: usize>(
+        &self,
+        step: &'static str,
+        statement: &str,
+        items: &[T],
+        parameters: impl Fn(&T) -> [AttributeValue; N],
+    ) -> PortResult<()> {
+        let request = |item: &T| {
+            let request = BatchStatementRequest::builder().statement(statement);
+            request.set_parameters(Some(parameters(item).into())).build().map_err(|_| unreadable(step))
+        };
+        let requests: Vec<_> = items.iter().map(request).collect::<PortResult<_>>()?;
+        let calls: Vec<_> = requests.chunks(STATEMENTS).map(|chunk| self.execute(step, chunk.to_vec())).collect();
+        stream::iter(calls).buffer_unordered(CONCURRENCY).try_collect().await
+    }
+
+    async fn execute(&self, step: &'static str, requests: Vec<BatchStatementRequest>) -> PortResult<()> {
+        let call = self.client.batch_execute_statement().set_statements(Some(requests));
+        let answers = call.send().await.map_err(failed(step))?.responses.unwrap_or_default();
+        let codes = answers.into_iter().filter_map(|answer| answer.error.and_then(|error| error.code));
+        match codes.into_iter().find(|code| *code != BatchStatementErrorCodeEnum::ConditionalCheckFailed) {
+            Some(code) => Err(PortError { step, cause: code.as_str().to_owned(), retryable: true }),
+            None => Ok(()),
+        }
     }
 }
 

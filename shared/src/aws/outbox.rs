@@ -1,12 +1,11 @@
 //! Table `outbox`: a copy of each access whose notifications are still owed, and each notice that is. It is read whole and in
 //! order of time, and an entry goes once its notifications are on their way.
 
-use aws_sdk_dynamodb::types::{BatchStatementErrorCodeEnum, BatchStatementRequest, BatchStatementResponse};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use super::{
-    dynamo::{Dynamo, Item, after, from_item, limit, next, s, start, to_item},
+    dynamo::{CONCURRENCY, Dynamo, Item, after, from_item, limit, next, s, start, to_item},
     failure::{failed, unreadable},
     keys::{AT_CHILD_ID, MARK, OWED},
 };
@@ -16,13 +15,8 @@ use crate::{
         notification::{Notification, Owing},
         time::sortable,
     },
-    ports::{NoticeOutbox, Outbox, Page, PageRequest, PortError, PortResult},
+    ports::{NoticeOutbox, Outbox, Page, PageRequest, PortResult},
 };
-
-/// The most statements in one call (DynamoDB: `BatchExecuteStatement` takes 25).
-const STATEMENTS: usize = 25;
-/// Calls under way at once.
-const CONCURRENCY: usize = 16;
 
 /// Holds a notice; an access is the entry itself.
 const NOTICE: &str = "notice";
@@ -98,34 +92,7 @@ impl Outbox for Dynamo {
     }
 
     async fn settle(&self, owing: &[Owing]) -> PortResult<()> {
-        let calls: Vec<_> = owing.chunks(STATEMENTS).map(|chunk| self.settle_together(chunk)).collect();
-        stream::iter(calls).buffer_unordered(CONCURRENCY).try_collect().await
-    }
-}
-
-impl Dynamo {
-    /// Takes up to 25 entries out in one call. Each stands for itself, which a transaction's would not; one that is not
-    /// there hinders no other.
-    async fn settle_together(&self, owing: &[Owing]) -> PortResult<()> {
-        const STEP: &str = "outbox.batch-delete";
         let delete = format!("DELETE FROM \"{}\" WHERE {MARK} = ? AND {AT_CHILD_ID} = ?", self.tables.outbox);
-        let statement = |owing: &Owing| {
-            let statement = BatchStatementRequest::builder().statement(&delete);
-            let statement = statement.parameters(s(OWED)).parameters(s(owing.position())).build();
-            statement.map_err(|_| unreadable(STEP))
-        };
-        let statements: Vec<_> = owing.iter().map(statement).collect::<PortResult<_>>()?;
-        let call = self.client.batch_execute_statement().set_statements(Some(statements));
-        let answers = call.send().await.map_err(failed(STEP))?.responses.unwrap_or_default();
-        let refused = |answer: BatchStatementResponse| {
-            answer
-                .error
-                .and_then(|e| e.code)
-                .filter(|code| *code != BatchStatementErrorCodeEnum::ConditionalCheckFailed)
-        };
-        match answers.into_iter().find_map(refused) {
-            Some(code) => Err(PortError { step: STEP, cause: code.as_str().to_owned(), retryable: true }),
-            None => Ok(()),
-        }
+        self.execute_each("outbox.batch-delete", &delete, owing, |owing| [s(OWED), s(owing.position())]).await
     }
 }

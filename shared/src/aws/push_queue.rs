@@ -3,14 +3,12 @@
 use aws_config::SdkConfig;
 use aws_sdk_sqs::{Client, types::SendMessageBatchRequestEntry};
 
-use super::{failure::failed, queue::text};
+use super::queue::{send_each, text};
 use crate::{
     domain::ways_out::PushTask,
     ports::{PortError, PortResult, PushQueue},
 };
 
-/// Messages in one call (SQS: `SendMessageBatch` takes 10).
-const BATCH: usize = 10;
 const SEND: &str = "push-queue.send";
 
 /// The queue of push tasks.
@@ -25,29 +23,6 @@ impl PushTasks {
     #[must_use]
     pub fn new(config: &SdkConfig, url: String) -> Self {
         Self { client: Client::new(config), url }
-    }
-
-    async fn send_batch(&self, batch: &[PushTask]) -> Vec<PortResult<()>> {
-        let all = |error: PortError| vec![Err(error); batch.len()];
-        let entries: PortResult<Vec<_>> = batch.iter().enumerate().map(|(n, task)| entry(n, task)).collect();
-        let entries = match entries {
-            Ok(entries) => entries,
-            Err(error) => return all(error),
-        };
-        let sent = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await;
-        let sent = match sent {
-            Ok(sent) => sent,
-            Err(error) => return all(failed(SEND)(error)),
-        };
-        // Only what the queue says it has, it has.
-        let mut answers =
-            vec![Err(PortError { step: SEND, cause: "BatchEntryFailed".into(), retryable: true }); batch.len()];
-        for entry in sent.successful {
-            if let Some(answer) = entry.id.parse().ok().and_then(|n: usize| answers.get_mut(n)) {
-                *answer = Ok(());
-            }
-        }
-        answers
     }
 }
 
@@ -66,10 +41,6 @@ fn entry(number: usize, task: &PushTask) -> PortResult<SendMessageBatchRequestEn
 
 impl PushQueue for PushTasks {
     async fn send_pushes(&self, tasks: &[PushTask]) -> Vec<PortResult<()>> {
-        let mut answers = Vec::with_capacity(tasks.len());
-        for batch in tasks.chunks(BATCH) {
-            answers.extend(self.send_batch(batch).await);
-        }
-        answers
+        send_each(&self.client, &self.url, SEND, tasks, entry).await
     }
 }

@@ -43,33 +43,51 @@ impl AsnQueue {
     pub fn new(config: &SdkConfig, url: String) -> Self {
         Self { client: Client::new(config), url }
     }
+}
 
-    async fn send_batch(&self, batch: &[Notification]) -> Vec<PortResult<()>> {
-        let all = |error: PortError| vec![Err(error); batch.len()];
-        let entries: PortResult<Vec<_>> = batch.iter().enumerate().map(|(n, asn)| entry(n, asn)).collect();
-        let entries = match entries {
-            Ok(entries) => entries,
-            Err(error) => return all(error),
-        };
-        let sent = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await;
-        let sent = match sent {
-            Ok(sent) => sent,
-            Err(error) => return all(failed(SEND)(error)),
-        };
-        #[cfg(feature = "testing")]
-        if simulation::has(Bug::BelievesWholeBatches) {
-            return vec![Ok(()); batch.len()];
-        }
-        // Only what the queue says it has, it has.
-        let refused = || PortError { step: SEND, cause: "BatchEntryFailed".into(), retryable: true };
-        let mut answers = vec![Err(refused()); batch.len()];
-        for entry in sent.successful {
-            if let Some(answer) = entry.id.parse().ok().and_then(|n: usize| answers.get_mut(n)) {
-                *answer = Ok(());
-            }
-        }
-        answers
+/// Sends messages to a queue, ten in a call; answers for each, in the same order.
+pub(super) async fn send_each<T>(
+    client: &Client,
+    url: &str,
+    step: &'static str,
+    messages: &[T],
+    entry: impl Fn(usize, &T) -> PortResult<SendMessageBatchRequestEntry>,
+) -> Vec<PortResult<()>> {
+    let batch = |messages: &[T]| messages.iter().enumerate().map(|(n, message)| entry(n, message)).collect();
+    let batches: Vec<(usize, PortResult<_>)> =
+        messages.chunks(BATCH).map(|chunk| (chunk.len(), batch(chunk))).collect();
+    let calls: Vec<_> =
+        batches.into_iter().map(|(size, entries)| send_batch(client, url, step, size, entries)).collect();
+    stream::iter(calls).buffered(CONCURRENCY).flat_map(stream::iter).collect().await
+}
+
+async fn send_batch(
+    client: &Client,
+    url: &str,
+    step: &'static str,
+    size: usize,
+    entries: PortResult<Vec<SendMessageBatchRequestEntry>>,
+) -> Vec<PortResult<()>> {
+    let sent = async {
+        let call = client.send_message_batch().queue_url(url).set_entries(Some(entries?));
+        call.send().await.map_err(failed(step))
+    };
+    let sent = match sent.await {
+        Ok(sent) => sent,
+        Err(error) => return vec![Err(error); size],
+    };
+    #[cfg(feature = "testing")]
+    if simulation::has(Bug::BelievesWholeBatches) {
+        return vec![Ok(()); size];
     }
+    // Only what the queue says it has, it has.
+    let mut answers = vec![Err(PortError { step, cause: "BatchEntryFailed".into(), retryable: true }); size];
+    for entry in sent.successful {
+        if let Some(answer) = entry.id.parse().ok().and_then(|n: usize| answers.get_mut(n)) {
+            *answer = Ok(());
+        }
+    }
+    answers
 }
 
 fn entry(number: usize, asn: &Notification) -> PortResult<SendMessageBatchRequestEntry> {
@@ -89,8 +107,7 @@ pub(super) fn text(value: &str) -> PortResult<MessageAttributeValue> {
 
 impl NotificationQueue for AsnQueue {
     async fn send(&self, notifications: &[Notification]) -> Vec<PortResult<()>> {
-        let calls: Vec<_> = notifications.chunks(BATCH).map(|batch| self.send_batch(batch)).collect();
-        stream::iter(calls).buffered(CONCURRENCY).flat_map(stream::iter).collect().await
+        send_each(&self.client, &self.url, SEND, notifications, entry).await
     }
 }
 

@@ -44,8 +44,8 @@ impl<S: Stops, C: Clock> Stops for PatientStops<S, C> {
         }
         let read = tokio::time::timeout(PATIENCE, self.stops.stops_of(subjects)).await;
         let stops = read.unwrap_or_else(|_| Err(too_late())).unwrap_or_else(|error| {
-            let event = Event::begin("flag-lookup").level(Level::Error).with("step", error.step);
-            event.with("cause", error.cause).metric("BudgetsUnread", "Count", 1).emit("budget.unread");
+            let event = Event::begin("flag-lookup").failed(&error).level(Level::Error);
+            event.metric("BudgetsUnread", "Count", 1).emit("budget.unread");
             Vec::new()
         });
         self.remember(subjects, &stops, now);

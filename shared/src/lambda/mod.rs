@@ -8,4 +8,6 @@ pub mod event;
 pub mod http;
 pub mod sealed;
 pub mod sqs;
+#[cfg(feature = "dynamodb")]
+pub mod stream;
 pub mod telemetry;

@@ -3,7 +3,7 @@
 use aws_lambda_events::sqs::SqsMessage;
 use jiff::Timestamp;
 
-use crate::usecase::deliver::Message;
+use crate::usecase::queued::Message;
 
 /// Reads what the queue says of a message beside its body (SQS Developer Guide, `ReceiveMessage`: `ApproximateReceiveCount`,
 /// `SentTimestamp` in milliseconds, `AWSTraceHeader`).

@@ -12,6 +12,8 @@ use std::{
 use serde_json::{Map, Value, json};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
+use crate::ports::PortError;
+
 /// Metrics' name space.
 const NAMESPACE: &str = "CPIS";
 
@@ -77,6 +79,12 @@ impl Event {
     pub fn with_all(mut self, fields: Map<String, Value>) -> Self {
         self.fields.extend(fields);
         self
+    }
+
+    /// Says which step failed and why: a warning, until it is said to be worse.
+    #[must_use]
+    pub fn failed(self, error: &PortError) -> Self {
+        self.level(Level::Warn).with("step", error.step).with("cause", error.cause.as_str())
     }
 
     /// Sets how bad it is.

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 
+use super::queued::{Failed, Fate, Message, set_aside_or_postpone};
 #[cfg(feature = "testing")]
 use crate::simulation::{self, Bug};
 use crate::{
@@ -17,40 +18,12 @@ use crate::{
     },
     ports::{
         Clock, Directory, FailedDeliveries, Mailbox, MailboxReader, PageRequest, PortError, PortResult, PushOutbox,
-        PushQueue, ReadingRules, SetAside,
+        PushQueue, ReadingRules,
     },
 };
 
-/// After this many tries a message is set aside (R27). The queue's own redrive policy has the same number.
-pub const MAX_ATTEMPTS: u32 = 5;
-/// The longest that a queue lets a message wait, in seconds (SQS: visibility timeout, 12 hours).
-const MAX_DELAY: u32 = 43_200;
 /// How many notifications of a mailbox are read at a time.
 const MAILBOX_PAGE: usize = 1_000;
-
-/// A message as the queue hands it out.
-#[derive(Debug, Clone)]
-pub struct Message<'a> {
-    /// To postpone it by.
-    pub receipt: &'a str,
-    /// JSON of a [`Notification`].
-    pub body: &'a str,
-    /// How often it was handed out, this time included.
-    pub attempts: u32,
-    /// When it was put into the queue.
-    pub sent_at: Option<Timestamp>,
-    /// X-Ray trace header.
-    pub trace: Option<&'a str>,
-    /// Its attributes that are text, by name: they go with it wherever it goes.
-    pub attributes: Vec<(&'a str, &'a str)>,
-}
-
-impl Message<'_> {
-    /// The authority that stands beside the body; `unknown` where none does.
-    pub(super) fn authority(&self) -> &str {
-        self.attributes.iter().find(|(name, _)| *name == "authority").map_or("unknown", |(_, code)| *code)
-    }
-}
 
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,27 +101,19 @@ pub async fn handle(
         Ok(outcome) => return outcome,
         Err(failure) => failure,
     };
-    // R70
-    if failure.is_hopeless() || message.attempts >= MAX_ATTEMPTS {
-        let why = SetAside {
-            reason: failure.code().to_owned(),
-            authority: notification.map_or_else(|_| message.authority().to_owned(), |n| n.authority.to_string()),
-            attempts: message.attempts,
-            failed_at: clock.now(),
-            trace: message.trace.map(str::to_owned),
-            attributes: message.attributes.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect(),
-        };
-        return match queue.set_aside(message.body, &why).await {
-            Ok(()) => Outcome::SetAside(failure),
-            #[cfg(feature = "testing")]
-            Err(_) if simulation::has(Bug::LosesWhatItSetsAside) => Outcome::SetAside(failure),
-            Err(error) => Outcome::Retry(error.into()),
-        };
+    let failed = Failed {
+        reason: failure.code(),
+        hopeless: failure.is_hopeless(),
+        authority: notification.map_or_else(|_| message.authority().to_owned(), |n| n.authority.to_string()),
+        body: message.body,
+    };
+    match set_aside_or_postpone(queue, clock, message, failed, backoff_seconds).await {
+        Fate::SetAside => Outcome::SetAside(failure),
+        Fate::Again => Outcome::Retry(failure),
+        #[cfg(feature = "testing")]
+        Fate::Kept(_) if simulation::has(Bug::LosesWhatItSetsAside) => Outcome::SetAside(failure),
+        Fate::Kept(error) => Outcome::Retry(error.into()),
     }
-    let seconds = backoff_seconds.saturating_mul(1 << (message.attempts.clamp(1, 16) - 1)).min(MAX_DELAY);
-    // Should this fail, the message only waits for the queue's own visibility timeout instead.
-    let _ = queue.postpone(message.receipt, seconds).await;
-    Outcome::Retry(failure)
 }
 
 /// Puts a notification into its authority's mailbox, unless it was there before (R26). What goes out besides comes after,

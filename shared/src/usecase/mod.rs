@@ -7,6 +7,7 @@ pub mod look_up;
 pub mod mailbox;
 pub mod number_changes;
 pub mod push;
+pub mod queued;
 pub mod relay;
 pub mod search_audit;
 #[cfg(test)]

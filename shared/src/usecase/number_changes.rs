@@ -4,14 +4,11 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
-use super::deliver::{MAX_ATTEMPTS, Message};
+use super::queued::{Failed, Fate, Message, set_aside_or_postpone};
 use crate::{
     domain::{nhs_number::ChildKeySecret, number_change::NumberChangeTold},
-    ports::{Clock, FailedDeliveries, NoticeOutbox, PlanReader, PortError, PortResult, SetAside},
+    ports::{Clock, FailedDeliveries, NoticeOutbox, PlanReader, PortError, PortResult},
 };
-
-/// The longest that a queue lets a message wait, in seconds (SQS: visibility timeout, 12 hours).
-const MAX_DELAY: u32 = 43_200;
 
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,27 +73,19 @@ pub async fn number_changed(
         Ok(authorities) => return Outcome::Owed(authorities),
         Err(failure) => failure,
     };
-    // R70
-    if failure.is_hopeless() || message.attempts >= MAX_ATTEMPTS {
-        let why = SetAside {
-            reason: failure.code().to_owned(),
-            authority: "unknown".to_owned(),
-            attempts: message.attempts,
-            failed_at: clock.now(),
-            trace: message.trace.map(str::to_owned),
-            attributes: message.attributes.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect(),
-        };
-        // What could be read goes on without the new number that an adoption forbids (R88).
-        let body = change.ok().and_then(|change| serde_json::to_string(&change).ok());
-        return match queue.set_aside(body.as_deref().unwrap_or(message.body), &why).await {
-            Ok(()) => Outcome::SetAside(failure),
-            Err(error) => Outcome::Retry(error.into()),
-        };
+    // What could be read goes on without the new number that an adoption forbids (R88).
+    let body = change.ok().and_then(|change| serde_json::to_string(&change).ok());
+    let failed = Failed {
+        reason: failure.code(),
+        hopeless: failure.is_hopeless(),
+        authority: "unknown".to_owned(),
+        body: body.as_deref().unwrap_or(message.body),
+    };
+    match set_aside_or_postpone(queue, clock, message, failed, backoff_seconds).await {
+        Fate::SetAside => Outcome::SetAside(failure),
+        Fate::Again => Outcome::Retry(failure),
+        Fate::Kept(error) => Outcome::Retry(error.into()),
     }
-    let seconds = backoff_seconds.saturating_mul(1 << (message.attempts.clamp(1, 16) - 1)).min(MAX_DELAY);
-    // Should this fail, the message only waits for the queue's own visibility timeout instead.
-    let _ = queue.postpone(message.receipt, seconds).await;
-    Outcome::Retry(failure)
 }
 
 /// How many authorities are owed a notice.

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, panic::AssertUnwindSafe};
 use futures_util::{FutureExt, future::join_all};
 use jiff::{SignedDuration, Timestamp};
 
-use super::deliver::{Message, queue_pushes};
+use super::{deliver::queue_pushes, queued::Message};
 use crate::{
     domain::{
         authority::Status,
@@ -19,7 +19,7 @@ use crate::{
     },
     ports::{
         Again, Circuits, Claim, Clock, Directory, FailedDeliveries, Mesh, NotTaken, PageRequest, PortError, PortResult,
-        PushLog, PushOutbox, PushQueue, SetAside, Tracked, Webhooks,
+        PushLog, PushOutbox, PushQueue, Tracked, Webhooks,
     },
 };
 
@@ -338,14 +338,8 @@ where
     }
 
     async fn set_aside(&self, message: &Message<'_>, task: Option<&PushTask>, reason: &str) -> Outcome {
-        let why = SetAside {
-            reason: reason.to_owned(),
-            authority: task.map_or_else(|| message.authority().to_owned(), |task| task.authority.to_string()),
-            attempts: message.attempts,
-            failed_at: self.clock.now(),
-            trace: message.trace.map(str::to_owned),
-            attributes: message.attributes.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect(),
-        };
+        let authority = task.map_or_else(|| message.authority().to_owned(), |task| task.authority.to_string());
+        let why = message.set_aside(reason, authority, self.clock.now());
         match self.queue.set_aside(message.body, &why).await {
             Ok(()) => Outcome::SetAside(reason.to_owned()),
             Err(error) => Outcome::Retry(error),

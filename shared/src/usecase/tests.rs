@@ -14,8 +14,9 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{
-    deliver::{Failure, MAX_ATTEMPTS, Message, Outcome, handle},
+    deliver::{Failure, Outcome, handle},
     look_up::{self, LookUp, LookUpError},
+    queued::{MAX_ATTEMPTS, Message},
     relay::{Relayed, relay, sweep},
     upload_plans::{UploadError, upload_plans},
 };
