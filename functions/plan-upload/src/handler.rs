@@ -30,7 +30,7 @@ pub(crate) async fn handle(store: &Dynamo, secret: &ChildKeySecret, incoming: In
     } else {
         upload::parse(media_type, &incoming.query, &incoming.body)
     };
-    let file = file.map_err(|malformed| refused(&code, &malformed))?;
+    let file = file.and_then(|file| upload::sent_by(file, &code)).map_err(|malformed| refused(&code, &malformed))?;
     let sequence = file.envelope.sequence;
     let answer = upload_plans(store, secret, &SystemClock, &code, file).await?;
     let described = Answer::new(200, JSON, answer.bytes, event(answer.acknowledgement.as_ref()))
@@ -51,7 +51,7 @@ fn describe(answer: Answer, acknowledgement: &Acknowledgement) -> Answer {
         .with("code", acknowledgement.code.name())
         .with("records", acknowledgement.records)
         .with("loaded", acknowledgement.loaded)
-        .with("rejected", acknowledgement.rejected.len())
+        .with("rejected", acknowledgement.rejected_in_all())
 }
 
 /// A file that cannot be read is acknowledged as CPF01 (R14); one of the wrong type or size is refused before that.

@@ -55,6 +55,12 @@ pub fn date_in_england(now: Timestamp) -> Date {
     now.to_zoned(london()).date()
 }
 
+/// The first moment of a day in England.
+#[must_use]
+pub fn day_begins_in_england(day: Date) -> Option<Timestamp> {
+    day.to_zoned(london()).map(|at| at.timestamp()).ok()
+}
+
 /// How many seconds the clock in London is ahead of UTC at a moment.
 #[must_use]
 pub fn seconds_ahead_in_england(now: Timestamp) -> i32 {

@@ -129,6 +129,29 @@ pub enum Detail {
 }
 
 impl Detail {
+    /// Every detail.
+    pub const ALL: [Self; 19] = [
+        Self::NhsNumberInvalid,
+        Self::NhsNumberOldStyle,
+        Self::MissingFamilyName,
+        Self::MissingGivenNames,
+        Self::MissingBirthDate,
+        Self::MissingStart,
+        Self::DateUnreadable,
+        Self::TooLong,
+        Self::ControlCharacter,
+        Self::EndBeforeStart,
+        Self::EndAndDelete,
+        Self::StartInFuture,
+        Self::BirthDateInFuture,
+        Self::Aged18OrOver,
+        Self::UnknownPlanType,
+        Self::DuplicateInFile,
+        Self::UnknownPlan,
+        Self::Stale,
+        Self::RowUnreadable,
+    ];
+
     /// The record code that this detail stands under (R15).
     #[must_use]
     pub const fn code(self) -> RecordCode {
@@ -374,10 +397,15 @@ impl Reader<'_> {
         end: Option<Date>,
         deleted: Option<Date>,
     ) {
+        let starts = end.is_none() && deleted.is_none();
         let not_after_today = format!("a date not after {today}");
         if birth.is_some_and(|b| b > today) {
             self.fail(Detail::BirthDateInFuture, Column::BirthDate, &not_after_today, "correct the birth date");
-        } else if plan_type.is_some_and(|t| t != PlanType::Unborn) && birth.is_some_and(|b| is_18_on(b, today)) {
+        } else if starts
+            && plan_type.is_some_and(|t| t != PlanType::Unborn)
+            && birth.is_some_and(|b| is_18_on(b, today))
+        {
+            // An end or a withdrawal is still taken: what was uploaded in error must not be kept for that (R8).
             let mend = "correct the birth date; plans end by themselves at 18 and need no record";
             self.fail(Detail::Aged18OrOver, Column::BirthDate, "the birth date of somebody under 18", mend);
         }
@@ -492,6 +520,15 @@ mod tests {
     fn r5_every_fault_of_a_record_is_told_at_once() {
         let problems = PlanRecord::check(&RawRecord::default(), TODAY).expect_err("all is missing");
         assert_eq!(problems.len(), 6);
+    }
+
+    #[test]
+    fn r5_what_was_uploaded_in_error_can_be_withdrawn_at_any_age() {
+        let grown_up = (Column::BirthDate, "2008-11-22");
+        for (column, text) in [(Column::DeleteDate, "2026-11-22"), (Column::EndDate, "2026-11-21")] {
+            let record = PlanRecord::check(&raw(&[grown_up, (column, text)]), TODAY);
+            assert!(record.is_ok_and(|record| !record.is_start()), "{column:?}");
+        }
     }
 
     #[test]

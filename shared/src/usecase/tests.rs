@@ -107,7 +107,11 @@ fn file(sequence: u64, phone: &str, records: &[(usize, Change)]) -> UploadFile {
         (1..).zip(records).map(|(row, (child, change))| Ok(record(row, *child, "CPP", *change))).collect();
     let contact = Contact { emergency_duty_team_phone: phone.into(), office_hours_phone: None };
     let digest = format!("{sequence} {phone} {records:?}");
-    UploadFile { envelope: Envelope { sequence, created: Timestamp::UNIX_EPOCH, contact }, digest, records }
+    UploadFile {
+        envelope: Envelope { sender: None, sequence, created: Timestamp::UNIX_EPOCH, contact },
+        digest,
+        records,
+    }
 }
 
 fn upload(register: &Register, authority: &str, file: UploadFile) -> Result<Vec<u8>, UploadError> {

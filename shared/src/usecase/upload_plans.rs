@@ -102,7 +102,7 @@ fn entry(authority: &Authority, acknowledgement: &Acknowledgement, digest: &str)
         .with("digest", digest)
         .with("records", acknowledgement.records)
         .with("loaded", acknowledgement.loaded)
-        .with("rejected", acknowledgement.rejected.len())
+        .with("rejected", acknowledgement.rejected_in_all())
 }
 
 fn unencodable() -> PortError {

@@ -37,6 +37,7 @@ fn parts(query: &[(String, String)]) -> Result<Parts, Malformed> {
     let mut repeated = None;
     for (name, value) in query {
         let part = match name.as_str() {
+            "authority" => &mut parts.sender,
             "sequence" => &mut parts.sequence,
             "created" => &mut parts.created,
             "records" => &mut parts.count,

@@ -1,9 +1,12 @@
 //! The envelope: from texts to values (R16).
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 
 use super::Malformed;
-use crate::domain::{contact::Contact, upload::Envelope};
+use crate::domain::{
+    contact::{Contact, day_begins_in_england},
+    upload::Envelope,
+};
 
 /// The highest sequence: the largest whole number that every JSON reader keeps exactly.
 const MAX_SEQUENCE: u64 = 1 << 53;
@@ -15,6 +18,7 @@ const MAX_COUNT: usize = 1_000_000;
 /// The parts of an envelope as they came, absent where empty.
 #[derive(Default)]
 pub(super) struct Parts {
+    pub(super) sender: Option<String>,
     pub(super) sequence: Option<String>,
     pub(super) created: Option<String>,
     pub(super) count: Option<String>,
@@ -38,9 +42,9 @@ impl Parts {
     }
 
     fn check_rest(&self, sequence: u64, count_name: &str) -> Result<(Envelope, usize), Malformed> {
-        let created = self.created.as_deref().and_then(|t| t.trim().parse::<Timestamp>().ok()).ok_or_else(|| {
+        let created = self.created.as_deref().and_then(|text| moment(text.trim())).ok_or_else(|| {
             let expected = "the time at which the file was made, with its zone, as 2026-01-31T08:30:00Z or \
-                            2026-07-31T08:30:00+01:00 (in a query, + is written %2B)";
+                            2026-07-31T08:30:00+01:00 (in a query, + is written %2B), or its date, as 2026-01-31";
             refusal("created", self.created.as_ref(), expected)
         })?;
         let count = self.count.as_deref().and_then(whole).and_then(|n| usize::try_from(n).ok());
@@ -52,8 +56,15 @@ impl Parts {
             emergency.ok_or_else(|| refusal("emergencyDutyTeamPhone", None, "the number that is answered at night"))?;
         let office_hours_phone = phone("officeHoursPhone", self.office_hours_phone.as_ref())?;
         let contact = Contact { emergency_duty_team_phone, office_hours_phone };
-        Ok((Envelope { sequence, created, contact }, count))
+        let sender = self.sender.as_deref().map(|code| code.trim().to_owned());
+        Ok((Envelope { sender, sequence, created, contact }, count))
     }
+}
+
+/// A time with its zone or, since the zone is needed only where hours are given, a date: the beginning of that day in England.
+fn moment(text: &str) -> Option<Timestamp> {
+    let date = || (text.len() == 10).then(|| text.parse::<Date>().ok()).flatten();
+    text.parse().ok().or_else(|| date().and_then(day_begins_in_england))
 }
 
 fn whole(text: &str) -> Option<u64> {

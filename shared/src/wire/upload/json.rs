@@ -191,6 +191,7 @@ impl<'de> Visitor<'de> for Authority<'_> {
         let (document, mut others) = (self.0, Names::default());
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
+                "code" => document.parts.sender = document.text("code", &mut map)?,
                 "emergencyDutyTeamPhone" => {
                     document.parts.emergency_duty_team_phone = document.text("emergencyDutyTeamPhone", &mut map)?;
                 }

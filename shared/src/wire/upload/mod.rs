@@ -8,6 +8,7 @@ mod json;
 use sha2::{Digest, Sha256};
 
 use crate::domain::{
+    authority::AuthorityCode,
     record::RawRecord,
     upload::{Envelope, MAX_FILE_BYTES, MAX_RECORDS, RowProblem, UploadFile},
 };
@@ -72,6 +73,24 @@ pub fn parse_single(media_type: Option<&str>, body: &[u8]) -> Result<UploadFile,
         )),
         Format::Json => json::parse(json::Form::Single, body),
     })
+}
+
+/// A file that says whose it is must say the same as the path to which it was sent: another council's would stand under the wrong
+/// name.
+///
+/// # Errors
+/// It says another code.
+pub fn sent_by(file: UploadFile, authority: &AuthorityCode) -> Result<UploadFile, Malformed> {
+    match &file.envelope.sender {
+        Some(code) if code != authority.as_str() => {
+            let problem = format!(
+                "the envelope names another authority than {authority}, to which it was sent; nothing was loaded: send the file to \
+                 the authority whose it is"
+            );
+            Err(Malformed::file(problem).with_sequence(Some(file.envelope.sequence)))
+        }
+        _ => Ok(file),
+    }
 }
 
 #[derive(Clone, Copy)]

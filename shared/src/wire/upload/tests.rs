@@ -81,6 +81,45 @@ fn r16_the_envelope_of_both_forms() {
 }
 
 #[test]
+fn r16_a_zone_is_needed_only_where_hours_are_given() {
+    for (text, moment) in [
+        ("2026-11-22", Some("2026-11-22T00:00:00Z")),
+        ("2026-07-31", Some("2026-07-30T23:00:00Z")),
+        ("2026-07-31T08:30:00+01:00", Some("2026-07-31T07:30:00Z")),
+        ("2026-07-31T08:30:00", None),
+        ("2026-07-31 08:30", None),
+        ("2026-02-30", None),
+        ("31/07/2026", None),
+        ("20260731", None),
+    ] {
+        let mut body = document(json!([record()]));
+        body["created"] = text.into();
+        let created = json_file(&body).ok().map(|file| file.envelope.created.to_string());
+        assert_eq!(created.as_deref(), moment, "{text}");
+    }
+}
+
+#[test]
+fn r16_a_file_is_loaded_only_for_the_authority_that_it_names() {
+    let hartlepool = AuthorityCode::parse("E06000001").expect("a code");
+    for (named, taken) in
+        [(None, true), (Some("E06000001"), true), (Some(" "), true), (Some("E06000002"), false), (Some("x"), false)]
+    {
+        let mut body = document(json!([record()]));
+        body["authority"]["code"] = named.into();
+        let json = sent_by(json_file(&body).expect("a file"), &hartlepool);
+        let mut envelope = query(1);
+        envelope.extend(named.map(|code| ("authority".to_owned(), code.to_owned())));
+        let csv = parse(Some("text/csv"), &envelope, format!("{HEADER}{ROW}").as_bytes()).expect("a file");
+        let csv = sent_by(csv, &hartlepool);
+        for file in [json, csv] {
+            let refused = file.err().map(|malformed| (malformed.kind, malformed.sequence));
+            assert_eq!(refused, (!taken).then_some((Kind::Malformed, Some(7))), "{named:?}");
+        }
+    }
+}
+
+#[test]
 fn r17_csv_as_the_world_writes_it() {
     let semicolons = format!("{HEADER}{ROW}").replace(',', ";");
     let body = format!("{HEADER}{ROW}");
@@ -180,7 +219,6 @@ fn r16_r33_faults_of_the_envelope() {
         ("sequence", "9007199254740993", None),
         ("sequence", "99999999999999999999999", None),
         ("created", "", Some(7)),
-        ("created", "2026-11-22", Some(7)),
         ("created", "2026-11-22T08:30:00", Some(7)),
         ("created", "2026-11-22T08:30:00 00:00", Some(7)),
         ("records", "", Some(7)),
