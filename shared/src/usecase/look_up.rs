@@ -237,19 +237,19 @@ fn access(
 /// An access that stands recorded.
 struct Recorded {
     access: Access,
-    /// Id of the record of what a retry disclosed beyond it.
-    rest: Option<Uuid>,
+    /// Ids of the records of what retries disclosed beyond it.
+    rest: Vec<Uuid>,
     repeated: bool,
 }
 
 impl Recorded {
     const fn new(access: Access) -> Self {
-        Self { access, rest: None, repeated: false }
+        Self { access, rest: Vec::new(), repeated: false }
     }
 
     /// Whether an id is this access's.
     fn is(&self, id: Uuid) -> bool {
-        id == self.access.id || self.rest == Some(id)
+        id == self.access.id || self.rest.contains(&id)
     }
 }
 
@@ -267,13 +267,19 @@ async fn record<S: AccessLog>(store: &S, mut access: Access) -> Result<Recorded,
             None => return Ok(Recorded::new(access)),
         }
     }
-    let rest = earlier.uncovered(&access);
-    #[cfg(feature = "testing")]
-    let rest = rest.filter(|_| !simulation::has(Bug::ForgetsTheRest));
-    if let Some(rest) = &rest {
-        store.record(rest).await?;
+    let (mut covered, mut rest) = (earlier.clone(), Vec::new());
+    while let Some(uncovered) = covered.uncovered(&access) {
+        #[cfg(feature = "testing")]
+        if simulation::has(Bug::ForgetsTheRest) {
+            break;
+        }
+        rest.push(uncovered.id);
+        match store.record(&uncovered).await? {
+            Some(before) => covered = covered.covering(before),
+            None => break,
+        }
     }
-    Ok(Recorded { access: earlier, rest: rest.map(|rest| rest.id), repeated: true })
+    Ok(Recorded { access: earlier, rest, repeated: true })
 }
 
 /// Every access of the child: the total needs them all. Few children have more than a page of them.

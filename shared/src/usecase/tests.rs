@@ -401,6 +401,24 @@ fn r22_a_retry_is_the_same_access_and_what_is_new_by_then_is_told_too() {
 }
 
 #[test]
+fn r22_each_retry_tells_only_those_whom_none_before_it_told() {
+    for uploaders in [[HARTLEPOOL, BIRMINGHAM], [BIRMINGHAM, HARTLEPOOL]] {
+        let (register, asked) = (register(), Asked::of(0));
+        assert!(asked.plans(&register).expect("an answer").shown.is_empty(), "nothing is held yet");
+        for (held, code) in (1..).zip(uploaders) {
+            upload(&register, code, file(1, "020 7946 0001", &[(0, Change::Start)])).expect("an answer");
+            for _ in 0..2 {
+                assert_eq!(asked.plans(&register).expect("an answer").shown.len(), held);
+            }
+        }
+        let mut told: Vec<_> =
+            owed(&register).iter().flat_map(Access::notifications).map(|n| n.authority.to_string()).collect();
+        told.sort_unstable();
+        assert_eq!(told, [HARTLEPOOL, BIRMINGHAM], "each authority once");
+    }
+}
+
+#[test]
 fn r22_a_request_id_used_for_ever_does_not_hide_later_accesses() {
     let (register, clock) = (register(), clock());
     upload(&register, HARTLEPOOL, file(1, "020 7946 0001", &[(0, Change::Start)])).expect("an answer");
