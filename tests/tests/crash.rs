@@ -16,7 +16,10 @@ use cpis_tests::{
 };
 use futures_util::{StreamExt, future::join_all, stream};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 /// How often a caller tries again before it is a failure of the system.
 const PATIENCE: usize = 8;
@@ -296,6 +299,7 @@ async fn survives(scenario: Scenario) {
     let expected = &scenario.end(&clean, &answer);
     let crashes = (1..=calls.len())
         .flat_map(|call| [(call, When::Before, true), (call, When::After, true), (call, When::After, false)]);
+    let (tried, fired) = (&AtomicUsize::new(0), &AtomicUsize::new(0));
     stream::iter(crashes)
         .for_each_concurrent(AT_ONCE, |(call, when, kill)| async move {
             let world = scenario.begin(before).await;
@@ -303,9 +307,12 @@ async fn survives(scenario: Scenario) {
             let fault = if kill { Fault::Kill(function.killer()) } else { Fault::Drop };
             world.proxy.arm(Plan { call, when, fault });
             let answer = scenario.finish(&world, function).await;
-            let moment =
-                format!("{scenario:?}, call {call} ({:?}), {when:?}, killed: {kill}", world.proxy.calls()[call - 1]);
-            assert_eq!(world.proxy.fired(), 1, "{moment}");
+            // What is read is remembered, so a run may need a call or two fewer than the one before it.
+            let calls = world.proxy.calls();
+            let moment = format!("{scenario:?}, call {call} ({:?}), {when:?}, killed: {kill}", calls.get(call - 1));
+            assert_eq!(world.proxy.fired(), usize::from(calls.len() >= call), "{moment}");
+            tried.fetch_add(1, Ordering::Relaxed);
+            fired.fetch_add(world.proxy.fired(), Ordering::Relaxed);
             let end = scenario.end(&world, &answer);
             assert!(end == *expected, "{moment}: {:#?}", differences("", expected, &end));
             if matches!(scenario, Scenario::Upload) {
@@ -314,6 +321,8 @@ async fn survives(scenario: Scenario) {
             }
         })
         .await;
+    let (tried, fired) = (tried.load(Ordering::Relaxed), fired.load(Ordering::Relaxed));
+    assert!(fired * 10 >= tried * 9, "{scenario:?}: only {fired} of {tried} faults struck");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! What an authority's system reads from its mailbox and writes to it, as JSON.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::strict::{self, StrictError};
 use crate::{
@@ -84,8 +84,8 @@ pub fn taken_by(body: &[u8]) -> Result<Option<String>, BodyError> {
     if body.is_empty() {
         return Ok(None);
     }
-    let read: By = serde_json::from_value(strict::value(body)?)
-        .map_err(|_| BodyError::Shape("the body may hold one member, by: a text that says who took the step"))?;
+    const SHAPE: &str = "the body may hold one member, by: a text that says who took the step";
+    let read: By = object(body, SHAPE)?;
     let plain = |name: &String| {
         let length = name.chars().count();
         (1..=LONGEST_NAME).contains(&length) && !name.chars().any(char::is_control) && name.trim() == name
@@ -98,6 +98,13 @@ pub fn taken_by(body: &[u8]) -> Result<Option<String>, BodyError> {
     }
 }
 
+/// Reads an object. A list, too, could be read into a struct, member by member.
+fn object<T: DeserializeOwned>(body: &[u8], shape: &'static str) -> Result<T, BodyError> {
+    let value = strict::value(body)?;
+    let read = value.is_object().then(|| serde_json::from_value(value).ok()).flatten();
+    read.ok_or(BodyError::Shape(shape))
+}
+
 /// An authority's own rules of reading (R84, R85).
 ///
 /// # Errors
@@ -105,7 +112,7 @@ pub fn taken_by(body: &[u8]) -> Result<Option<String>, BodyError> {
 pub fn reading(body: &[u8]) -> Result<Reading, BodyError> {
     const SHAPE: &str =
         "the body may hold cadence (every-access or digest), digestHour, unreadMinutes and urgentUnreadMinutes";
-    let reading: Reading = serde_json::from_value(strict::value(body)?).map_err(|_| BodyError::Shape(SHAPE))?;
+    let reading: Reading = object(body, SHAPE)?;
     reading.check().map_err(|(member, expected)| BodyError::Member { member, expected })?;
     Ok(reading)
 }
@@ -124,7 +131,7 @@ mod tests {
         for bad in [r#"{"by":""}"#, r#"{"by":" x"}"#, r#"{"by":"a\nb"}"#, &long] {
             assert!(matches!(taken_by(bad.as_bytes()), Err(BodyError::Member { member: "by", .. })), "{bad}");
         }
-        for bad in [r#"{"by":1}"#, r#"{"who":"x"}"#, "[1]", "3"] {
+        for bad in [r#"{"by":1}"#, r#"{"who":"x"}"#, "[1]", "[]", r#"["x"]"#, "3"] {
             assert!(matches!(taken_by(bad.as_bytes()), Err(BodyError::Shape(_))), "{bad}");
         }
         assert_eq!(taken_by(b"{"), Err(BodyError::Json(StrictError::NotJson)));
@@ -140,6 +147,8 @@ mod tests {
             let error = reading(bad.as_bytes()).expect_err("refused");
             assert!(matches!(error, BodyError::Member { member: at, .. } if at == member), "{error}");
         }
-        assert!(matches!(reading(br#"{"digesthour":7}"#), Err(BodyError::Shape(_))));
+        for bad in [r#"{"digesthour":7}"#, "[]", r#"["digest"]"#, "null", "7"] {
+            assert!(matches!(reading(bad.as_bytes()), Err(BodyError::Shape(_))), "{bad}");
+        }
     }
 }

@@ -504,7 +504,7 @@ impl Planted {
             }
             ("POST", "/cpis/authorities/{gss}/plans") => {
                 let record = json!({
-                    "nhs_number": number, "local_id": format!("CANARY-{}-{child}", ask.of), "family_name": "Quillfeather",
+                    "nhs_number": number, "local_id": format!("CANARY-{}-{child}", ask.of), "family_name": marks(ask.of)[0],
                     "given_names": ["Alex"], "birth_date": "2015-03-04", "plan_type": "LAC", "start_date": "2025-01-02",
                 });
                 let plan = json!({
