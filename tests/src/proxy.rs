@@ -16,7 +16,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Barrier, task::JoinHandle};
 
 /// When a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum Fault {
     ServerError,
     /// The connection is cut with no answer.
     Drop,
+    /// No answer ever comes.
+    Silence,
 }
 
 /// A fault armed for one call.
@@ -72,6 +74,8 @@ struct Shared {
     upstream: Mutex<Upstream>,
     client: reqwest::Client,
     journal: Mutex<Journal>,
+    /// Where calls wait for each other.
+    meeting: Mutex<Option<Arc<Barrier>>>,
 }
 
 impl Shared {
@@ -104,6 +108,7 @@ impl Proxy {
             upstream: Mutex::new(Upstream { dynamo: dynamo.to_owned(), sqs: sqs.to_owned() }),
             client: reqwest::Client::new(),
             journal: Mutex::default(),
+            meeting: Mutex::default(),
         });
         let routes =
             Router::new().fallback(pass).layer(DefaultBodyLimit::max(16 << 20)).with_state(Arc::clone(&shared));
@@ -113,6 +118,12 @@ impl Proxy {
     /// Arms one more fault.
     pub fn arm(&self, plan: Plan) {
         self.shared.journal().plans.push(plan);
+    }
+
+    /// Lets the next so many calls wait for each other, and passes none of them on before all are there. A caller that makes them one
+    /// after the other gets no answer.
+    pub fn gather(&self, calls: usize) {
+        *self.shared.meeting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(Barrier::new(calls)));
     }
 
     /// Stands from now on in front of these two services, for callers that cannot be told another address.
@@ -186,6 +197,7 @@ async fn pass(
     let attempt = headers.get("amz-sdk-request").and_then(|v| v.to_str().ok()).unwrap_or_default();
     shared.journal().first += usize::from(attempt.starts_with("attempt=1;"));
     let plan = note_call(&shared, &target);
+    meet(&shared).await;
     if let Some(Plan { when: When::Before, fault, .. }) = &plan {
         return strike(fault, sqs).await;
     }
@@ -205,6 +217,15 @@ async fn pass(
         (Some(plan), _) => strike(&plan.fault, sqs).await,
         (None, Ok(answer)) => answer,
         (None, Err(e)) => panic!("the service behind the proxy is gone: {e}"),
+    }
+}
+
+/// Waits for the others, where calls are to meet; once they have met, no more.
+async fn meet(shared: &Shared) {
+    let meeting = || shared.meeting.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(barrier) = meeting().clone() else { return };
+    if barrier.wait().await.is_leader() {
+        *meeting() = None;
     }
 }
 
@@ -264,6 +285,7 @@ async fn strike(fault: &Fault, sqs: bool) -> Response<Body> {
             cut()
         }
         Fault::Drop => cut(),
+        Fault::Silence => std::future::pending().await,
         Fault::Throttle if sqs => refusal(StatusCode::BAD_REQUEST, "com.amazonaws.sqs#RequestThrottled"),
         Fault::Throttle => {
             refusal(StatusCode::BAD_REQUEST, "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException")

@@ -26,8 +26,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Time an event may take, in milliseconds: API Gateway's own limit.
-const DEADLINE_MS: u128 = 29_000;
+/// Time an event may take where nothing else is said: API Gateway's own limit.
+const DEADLINE: Duration = Duration::from_secs(29);
 /// How long a function may take to ask for its first event.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
@@ -71,6 +71,7 @@ impl Reply {
 
 struct Invocation {
     event: Bytes,
+    limit: Duration,
     reply: oneshot::Sender<Reply>,
 }
 
@@ -213,9 +214,14 @@ impl Function {
 
     /// Hands over one event and waits for what comes back.
     pub async fn invoke(&self, event: impl Into<Bytes>) -> Reply {
+        self.invoke_within(event, DEADLINE).await
+    }
+
+    /// As [`Function::invoke`], and tells the function that it is killed after so long; it is not.
+    pub async fn invoke_within(&self, event: impl Into<Bytes>, limit: Duration) -> Reply {
         let (reply, answer) = oneshot::channel();
         let died = Reply { outcome: Outcome::Died, latency: Duration::ZERO };
-        if self.events.send(Invocation { event: event.into(), reply }).is_err() {
+        if self.events.send(Invocation { event: event.into(), limit, reply }).is_err() {
             return died;
         }
         let mut exited = self.killer.exited.clone();
@@ -360,7 +366,7 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response<Body> {
         return std::future::pending().await;
     };
     let id = uuid::Uuid::new_v4().to_string();
-    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis()) + DEADLINE_MS;
+    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| (d + invocation.limit).as_millis());
     let response = Response::builder()
         .header("content-type", "application/json")
         .header("lambda-runtime-aws-request-id", &id)

@@ -132,7 +132,7 @@ async fn on_dynamodb() {
         let entry = serde_json::to_value(entry).expect("JSON");
         server.put("directory", &cpis_tests::dynamo::attribute(&entry)["M"]);
     }
-    let config = config::load().into_builder();
+    let config = config::load(config::Patience::Long).into_builder();
     let credentials = aws_sdk_dynamodb::config::Credentials::new("test", "test", None, None, "test");
     let config = config
         .endpoint_url(&server.url)

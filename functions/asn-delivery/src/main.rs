@@ -7,10 +7,11 @@ use cpis::{
     lambda::{
         cached::CachedDirectory,
         config::{self, SystemClock},
+        runtime::run,
         telemetry,
     },
 };
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Error, LambdaEvent};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -23,7 +24,7 @@ async fn main() -> Result<(), Error> {
     let (queue_url, dead_letter_url) = (config::required("ASN_QUEUE_URL")?, config::required("ASN_DLQ_URL")?);
     let push_url = config::required("PUSH_QUEUE_URL")?;
     let backoff_seconds = config::required_number("DELIVERY_BACKOFF_SECONDS")?;
-    let aws = aws::load();
+    let aws = aws::load(aws::Patience::Long);
     let mailbox = Dynamo::new(&aws, tables);
     let delivery = handler::Delivery {
         directory: CachedDirectory::new(mailbox.clone(), SystemClock),
@@ -33,8 +34,5 @@ async fn main() -> Result<(), Error> {
         backoff_seconds,
     };
     let delivery = &delivery;
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<handler::Batch>| async move {
-        Ok::<_, Error>(delivery.handle(event.payload).await)
-    }))
-    .await
+    run(move |event: LambdaEvent<handler::Batch>| async move { Ok(delivery.handle(event.payload).await) }).await
 }

@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
         accesses: config::required("ACCESSES_TABLE")?,
         ..Tables::default()
     };
-    let store = Dynamo::new(&aws::load(), tables);
+    let store = Dynamo::new(&aws::load(aws::Patience::Long), tables);
     let store = &store;
     serve("asn-mailbox", move |incoming| handler::handle(store, incoming)).await
 }

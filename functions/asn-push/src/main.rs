@@ -10,11 +10,12 @@ use cpis::{
     lambda::{
         cached::CachedDirectory,
         config::{self, ConfigError, SystemClock},
+        runtime::run,
         telemetry,
     },
     out::{MeshOut, WebhookOut},
 };
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Error, LambdaEvent};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -28,7 +29,7 @@ async fn main() -> Result<(), Error> {
     let secret = config::required("PUSH_SECRET_ARN")?;
     let backoff_seconds = config::required_number("DELIVERY_BACKOFF_SECONDS")?;
     let (reach, mesh) = (settings::reach()?, settings::mesh()?);
-    let aws = aws::load();
+    let aws = aws::load(aws::Patience::Long);
     let store = Dynamo::new(&aws, tables);
     let secrets = Arc::new(Secrets::new(&aws, secret, SystemClock));
     let push = handler::Push {
@@ -45,8 +46,5 @@ async fn main() -> Result<(), Error> {
         handshaken: std::sync::Mutex::default(),
     };
     let push = &push;
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<handler::Cause>| async move {
-        push.handle(event.payload).await
-    }))
-    .await
+    run(move |event: LambdaEvent<handler::Cause>| async move { push.handle(event.payload).await }).await
 }

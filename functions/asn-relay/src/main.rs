@@ -4,20 +4,18 @@ mod handler;
 
 use cpis::{
     aws::{AsnQueue, Dynamo, Tables, config as aws},
-    lambda::{config, telemetry},
+    lambda::{config, runtime::run, telemetry},
 };
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Error, LambdaEvent};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let tables = Tables { outbox: config::required("OUTBOX_TABLE")?, ..Tables::default() };
     let url = config::required("ASN_QUEUE_URL")?;
-    let aws = aws::load();
+    let aws = aws::load(aws::Patience::Long);
     let (outbox, queue) = (Dynamo::new(&aws, tables), AsnQueue::new(&aws, url));
     let (outbox, queue) = (&outbox, &queue);
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<handler::Cause>| async move {
-        handler::handle(outbox, queue, event.payload).await
-    }))
-    .await
+    run(move |event: LambdaEvent<handler::Cause>| async move { handler::handle(outbox, queue, event.payload).await })
+        .await
 }

@@ -4,9 +4,9 @@ mod handler;
 
 use cpis::{
     aws::{Dynamo, Tables, config as aws},
-    lambda::{config, telemetry},
+    lambda::{config, runtime::run, telemetry},
 };
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Error, LambdaEvent};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
         directory: config::required("DIRECTORY_TABLE")?,
         ..Tables::default()
     };
-    let store = Dynamo::new(&aws::load(), tables);
+    let store = Dynamo::new(&aws::load(aws::Patience::Long), tables);
     let store = &store;
-    lambda_runtime::run(service_fn(move |_: LambdaEvent<handler::Minute>| handler::handle(store))).await
+    run(move |_: LambdaEvent<handler::Minute>| handler::handle(store)).await
 }

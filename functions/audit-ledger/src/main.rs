@@ -9,9 +9,9 @@ mod watcher;
 
 use cpis::{
     aws::{Dynamo, HeadBucket, HeadKey, Tables, config as aws},
-    lambda::{config, telemetry},
+    lambda::{config, runtime::run, telemetry},
 };
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Error, LambdaEvent};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -23,15 +23,12 @@ async fn main() -> Result<(), Error> {
         ..Tables::default()
     };
     let (key, bucket) = (config::required("AUDIT_KEY")?, config::required("AUDIT_BUCKET")?);
-    let aws = aws::load();
+    let aws = aws::load(aws::Patience::Long);
     let ledger = handler::Ledger {
         store: Dynamo::new(&aws, tables),
         key: HeadKey::new(&aws, key),
         bucket: HeadBucket::new(&aws, bucket),
     };
     let ledger = &ledger;
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<handler::Cause>| async move {
-        ledger.handle(event.payload).await
-    }))
-    .await
+    run(move |event: LambdaEvent<handler::Cause>| async move { ledger.handle(event.payload).await }).await
 }

@@ -24,7 +24,7 @@ async fn main() -> Result<(), Error> {
     let secret = config::child_key_secret()?;
     let sealer = Sealer::new(&secret, "cursors of audit searches");
     let sealer = sealer.map_err(|problem| ConfigError::wrong("CHILD_KEY_SECRET", problem))?;
-    let service = handler::Service { store: Dynamo::new(&aws::load(), tables), secret, sealer };
+    let service = handler::Service { store: Dynamo::new(&aws::load(aws::Patience::Long), tables), secret, sealer };
     let service = &service;
     serve("audit-search", move |incoming| handler::handle(service, incoming)).await
 }

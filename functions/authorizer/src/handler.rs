@@ -6,12 +6,13 @@ use cpis::{
     lambda::{
         cached::CachedDirectory,
         config::SystemClock,
+        deadline::{time_left, within},
         event::AuthorizerEvent,
         telemetry::{Event, Level},
     },
     ports::{Clock, PortError},
 };
-use lambda_runtime::Error;
+use lambda_runtime::{Error, LambdaEvent};
 
 use crate::{
     keys::Keys,
@@ -25,6 +26,21 @@ pub(crate) struct Authorizer {
     pub(crate) expected: Expected,
     pub(crate) keys: Keys,
     pub(crate) directory: CachedDirectory<Dynamo, SystemClock>,
+}
+
+/// The line of a request, with every id by which others know it.
+fn begin(asked: &Asked) -> Event {
+    let mut event = Event::begin("authorizer");
+    for (name, id) in [("apiRequestId", asked.request_id()), ("traceId", asked.uuid_header("TraceID"))] {
+        if let Some(id) = id {
+            event = event.with(name, id.to_string());
+        }
+    }
+    event
+}
+
+fn out_of_time() -> PortError {
+    PortError { step: "authorizer.decide", cause: "OutOfTime".into(), retryable: true }
 }
 
 /// Why a request gets no policy.
@@ -44,9 +60,11 @@ impl From<Refusal> for Failure {
 impl Authorizer {
     /// Fails closed: for a token that is no good the answer is `Unauthorized`, which API Gateway turns into 401; any other error
     /// is its AUTHORIZER_FAILURE, which the template makes 503.
-    pub(crate) async fn handle(&self, asked: Asked) -> Result<ApiGatewayCustomAuthorizerResponse, Error> {
-        let event = Event::begin("authorizer");
-        match self.authorize(&asked).await {
+    pub(crate) async fn handle(&self, asked: LambdaEvent<Asked>) -> Result<ApiGatewayCustomAuthorizerResponse, Error> {
+        let LambdaEvent { payload: asked, context } = asked;
+        let event = begin(&asked);
+        let decided = within(time_left(&context), self.authorize(&asked)).await;
+        match decided.unwrap_or_else(|| Err(Failure::Directory(out_of_time()))) {
             Ok((claims, response)) => {
                 event.with("subject", claims.subject_kind()).with("tokenId", claims.id()).emit("token.accepted");
                 Ok(response)

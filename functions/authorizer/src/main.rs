@@ -8,9 +8,9 @@ mod token;
 
 use cpis::{
     aws::{Dynamo, Tables, config as aws},
-    lambda::{cached::CachedDirectory, config, telemetry},
+    lambda::{cached::CachedDirectory, config, runtime::run, telemetry},
 };
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Error, LambdaEvent};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -19,11 +19,8 @@ async fn main() -> Result<(), Error> {
         token::Expected { issuer: config::required("TOKEN_ISSUER")?, audience: config::required("TOKEN_AUDIENCE")? };
     let keys = keys::Keys::at(&config::required("JWKS_URL")?)?;
     let tables = Tables { directory: config::required("DIRECTORY_TABLE")?, ..Tables::default() };
-    let directory = CachedDirectory::new(Dynamo::new(&aws::load(), tables), config::SystemClock);
+    let directory = CachedDirectory::new(Dynamo::new(&aws::load(aws::Patience::Short), tables), config::SystemClock);
     let authorizer = handler::Authorizer { expected, keys, directory };
     let authorizer = &authorizer;
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<handler::Asked>| async move {
-        authorizer.handle(event.payload).await
-    }))
-    .await
+    run(move |event: LambdaEvent<handler::Asked>| async move { authorizer.handle(event).await }).await
 }

@@ -27,7 +27,7 @@ async fn main() -> Result<(), Error> {
         ..Tables::default()
     };
     let secret = config::child_key_secret()?;
-    let store = Dynamo::new(&aws::load(), tables);
+    let store = Dynamo::new(&aws::load(aws::Patience::Short), tables);
     let stops = PatientStops::new(store.clone(), SystemClock);
     let (store, stops, secret) = (&store, &stops, &secret);
     serve("flag-lookup", move |incoming| handler::handle(store, stops, secret, incoming)).await

@@ -5,9 +5,9 @@ mod handler;
 
 use cpis::{
     aws::{DeadLetters, Dynamo, Tables, config as aws},
-    lambda::{config, telemetry},
+    lambda::{config, runtime::run, telemetry},
 };
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Error, LambdaEvent};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Error> {
     let (queue_url, dead_letter_url) =
         (config::required("NUMBER_CHANGES_QUEUE_URL")?, config::required("NUMBER_CHANGES_DLQ_URL")?);
     let backoff_seconds = config::required_number("DELIVERY_BACKOFF_SECONDS")?;
-    let aws = aws::load();
+    let aws = aws::load(aws::Patience::Long);
     let notices = handler::Notices {
         store: Dynamo::new(&aws, tables),
         queue: DeadLetters::new(&aws, queue_url, dead_letter_url),
@@ -31,8 +31,5 @@ async fn main() -> Result<(), Error> {
         backoff_seconds,
     };
     let notices = &notices;
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<handler::Cause>| async move {
-        notices.handle(event.payload).await
-    }))
-    .await
+    run(move |event: LambdaEvent<handler::Cause>| async move { notices.handle(event.payload).await }).await
 }

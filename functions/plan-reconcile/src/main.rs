@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
         uploads: config::required("UPLOADS_TABLE")?,
         ..Tables::default()
     };
-    let store = Dynamo::new(&aws::load(), tables);
+    let store = Dynamo::new(&aws::load(aws::Patience::Long), tables);
     let store = &store;
     serve("plan-reconcile", move |incoming| handler::handle(store, incoming)).await
 }

@@ -19,7 +19,7 @@ async fn main() -> Result<(), Error> {
         ..Tables::default()
     };
     let secret = config::child_key_secret()?;
-    let store = Dynamo::new(&aws::load(), tables);
+    let store = Dynamo::new(&aws::load(aws::Patience::Long), tables);
     let (store, secret) = (&store, &secret);
     serve("plan-upload", move |incoming| handler::handle(store, secret, incoming)).await
 }

@@ -12,7 +12,7 @@ use lambda_http::Error;
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let tables = Tables { directory: config::required("DIRECTORY_TABLE")?, ..Tables::default() };
-    let store = Dynamo::new(&aws::load(), tables);
+    let store = Dynamo::new(&aws::load(aws::Patience::Short), tables);
     let store = &store;
     serve("service-status", move |incoming| handler::handle(store, incoming)).await
 }

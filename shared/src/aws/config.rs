@@ -1,6 +1,9 @@
 //! How the SDKs are set up.
 
-use std::{env, time::Duration};
+use std::{
+    env,
+    time::{Duration, Instant},
+};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig,
@@ -10,7 +13,10 @@ use aws_sdk_config::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::{
     connector_metadata::ConnectorMetadata,
-    http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    },
+    orchestrator::HttpRequest,
     runtime_components::RuntimeComponents,
 };
 
@@ -21,43 +27,62 @@ use aws_sdk_kms::config as aws_sdk_config;
 #[cfg(all(feature = "sqs", not(feature = "dynamodb")))]
 use aws_sdk_sqs::config as aws_sdk_config;
 
+/// For how long a call is waited for. Every attempt is bounded, so that a silent connection costs a retry and not the caller's
+/// patience. Where three calls in ten are throttled, 3 attempts would fail one call in 37, and so most uploads, which make dozens; 5
+/// fail one in 400, and make hardly more calls of it: 1.43 a call instead of 1.39.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Somebody waits in front of a child: 1.5 s an attempt, 4 s a call, for functions that may take 5.
+    Short,
+    /// Work that must get done: 3 s an attempt, 8 s a call.
+    Long,
+}
+
+impl Patience {
+    fn timeouts(self) -> TimeoutConfig {
+        let (attempt, call) = match self {
+            Self::Short => (1_500, 4_000),
+            Self::Long => (3_000, 8_000),
+        };
+        TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .operation_attempt_timeout(Duration::from_millis(attempt))
+            .operation_timeout(Duration::from_millis(call))
+            .build()
+    }
+}
+
 /// Credentials, region and `AWS_ENDPOINT_URL` from the environment, where Lambda puts them, and from nowhere else: the
-/// SDK's own search through profiles and metadata services would lengthen every cold start. Every attempt is bounded, so
-/// that a silent connection costs a retry and not the caller's patience: 1 s to connect, 3 s an attempt, 5 attempts, 8 s
-/// in all. Where three calls in ten are throttled, 3 attempts would fail one call in 37, and so most uploads, which make dozens; 5 fail one in
-/// 400, and make hardly more calls of it: 1.43 a call instead of 1.39.
+/// SDK's own search through profiles and metadata services would lengthen every cold start. 5 attempts, as long as
+/// [`Patience`] lasts.
 #[must_use]
-pub fn load() -> SdkConfig {
+pub fn load(patience: Patience) -> SdkConfig {
     let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
     let credentials = SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new());
     let endpoint = env::var("AWS_ENDPOINT_URL").ok().filter(|url| !url.is_empty());
-    over(OnFirstCall(https), credentials, env::var("AWS_REGION").ok(), endpoint)
+    over(OnFirstCall(https), patience, credentials, env::var("AWS_REGION").ok(), endpoint)
 }
 
 /// What [`load`] gives, but for where calls go and as whom.
 #[cfg(feature = "testing")]
 #[must_use]
 pub fn simulated(client: impl HttpClient + 'static, credentials: SharedCredentialsProvider, region: &str) -> SdkConfig {
-    over(client, credentials, Some(region.to_owned()), Some("http://127.0.0.1".to_owned()))
+    over(client, Patience::Long, credentials, Some(region.to_owned()), Some("http://127.0.0.1".to_owned()))
 }
 
 fn over(
     client: impl HttpClient + 'static,
+    patience: Patience,
     credentials: SharedCredentialsProvider,
     region: Option<String>,
     endpoint: Option<String>,
 ) -> SdkConfig {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
-        .operation_attempt_timeout(Duration::from_secs(3))
-        .operation_timeout(Duration::from_secs(8))
-        .build();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(region.map(Region::new))
         .http_client(client)
         .credentials_provider(credentials)
-        .timeout_config(timeouts)
+        .timeout_config(patience.timeouts())
         .retry_config(RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(50)));
     config.set_endpoint_url(endpoint);
     config.build()
@@ -70,10 +95,31 @@ struct OnFirstCall(SharedHttpClient);
 
 impl HttpClient for OnFirstCall {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        self.0.http_connector(settings, components)
+        let connector = self.0.http_connector(settings, components);
+        if tracing::enabled!(tracing::Level::DEBUG) { SharedHttpConnector::new(Told(connector)) } else { connector }
     }
 
     fn connector_metadata(&self) -> Option<ConnectorMetadata> {
         self.0.connector_metadata()
+    }
+}
+
+/// Writes a line for each attempt at a call: the operation, how it ended and how long it took. Nothing of what was asked or answered (R31).
+#[derive(Debug)]
+struct Told(SharedHttpConnector);
+
+impl HttpConnector for Told {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        // S3 names no target, and its paths are ours to keep.
+        let target = request.headers().get("x-amz-target").unwrap_or_else(|| request.method());
+        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        let (began, answer) = (Instant::now(), self.0.call(request));
+        HttpConnectorFuture::new(async move {
+            let answer = answer.await;
+            let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
+            let millis = began.elapsed().as_secs_f64() * 1e3;
+            tracing::debug!(event = "aws.called", operation, status, millis);
+            answer
+        })
     }
 }

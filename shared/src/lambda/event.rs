@@ -15,6 +15,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 /// What the authorizer is asked (a REQUEST authorizer of a REST API).
 #[derive(Debug, Default, Deserialize)]
@@ -27,9 +28,23 @@ pub struct AuthorizerEvent {
     headers: Pairs,
     #[serde(default)]
     multi_value_headers: Pairs,
+    #[serde(default)]
+    request_context: Option<RequestContext>,
 }
 
 impl AuthorizerEvent {
+    /// The gateway's id of the request, where it has the form of one: callers may set it.
+    #[must_use]
+    pub fn request_id(&self) -> Option<Uuid> {
+        self.request_context.as_ref()?.id()
+    }
+
+    /// A header that holds a UUID in its one usual form.
+    #[must_use]
+    pub fn uuid_header(&self, name: &str) -> Option<Uuid> {
+        uuid(self.header(name)?.as_bytes())
+    }
+
     /// A header's value; `None` where it is absent or there is more than one (R60).
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -64,9 +79,23 @@ pub(super) struct ProxyEvent {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RequestContext {
     #[serde(default)]
     authorizer: Option<Map<String, Value>>,
+    #[serde(default)]
+    request_id: Option<String>,
+}
+
+impl RequestContext {
+    fn id(&self) -> Option<Uuid> {
+        uuid(self.request_id.as_ref()?.as_bytes())
+    }
+}
+
+/// A UUID in its one usual form (RFC 9562 section 4): 36 characters, nothing around them.
+pub(super) fn uuid(text: &[u8]) -> Option<Uuid> {
+    Uuid::try_parse_ascii(text).ok().filter(|_| text.len() == 36)
 }
 
 /// Names and values, in the event's order; a name may stand there with several values.
@@ -90,6 +119,11 @@ impl ProxyEvent {
         merged(&self.multi_value_query_string_parameters, &self.query_string_parameters, |a, b| a == b)
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect()
+    }
+
+    /// The gateway's id of the request, where it has the form of one: callers may set it.
+    pub(super) fn request_id(&self) -> Option<Uuid> {
+        self.request_context.as_ref()?.id()
     }
 
     /// What the authorizer passed on under a name.

@@ -7,14 +7,15 @@ use lambda_http::{
     Body, Context, Error, LambdaEvent,
     aws_lambda_events::apigw::ApiGatewayProxyResponse,
     http::{HeaderMap, HeaderValue, Method, header},
-    lambda_runtime, service_fn,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    event::{self, ProxyEvent},
+    deadline::{time_left, within},
+    event::{self, ProxyEvent, uuid},
+    runtime::run,
     telemetry::{Event, Level},
 };
 use crate::{
@@ -152,10 +153,10 @@ where
     F: Future<Output = Result<Answer, Answer>> + Send,
 {
     let handle = &handle;
-    lambda_runtime::run(service_fn(move |request: LambdaEvent<ProxyEvent>| {
+    run(move |request: LambdaEvent<ProxyEvent>| {
         let answer = respond(service, request, handle);
-        async move { Ok::<_, Error>(answer.await) }
-    }))
+        async move { Ok(answer.await) }
+    })
     .await
 }
 
@@ -173,15 +174,22 @@ where
     let LambdaEvent { payload, context } = request;
     let headers = payload.header_map();
     let echoed = Echoed::of(headers.as_ref());
-    let event = begin(event, &payload, &context, &echoed);
+    let event = begin(event, &payload, &echoed);
+    let left = time_left(&context);
     let answer = Incoming::of(payload, headers).map(handle);
     async move {
         let answer = match answer {
-            Ok(answer) => answer.await.unwrap_or_else(|refusal| refusal),
-            Err(refusal) => refusal,
+            Ok(answer) => within(left, answer).await.unwrap_or_else(|| Err(out_of_time())),
+            Err(refusal) => Err(refusal),
         };
-        finish(event, answer, &echoed)
+        finish(event, answer.unwrap_or_else(|refusal| refusal), &echoed)
     }
+}
+
+/// 503 for what would have taken longer than the function may (R21). Whatever was done of it is done, and the same request again is
+/// safe.
+fn out_of_time() -> Answer {
+    refuse(Kind::Busy, "the service took too long to answer; try again", "request.out-of-time")
 }
 
 /// Answers one event of API Gateway without the runtime: status and body.
@@ -208,27 +216,21 @@ impl Echoed {
     fn of(headers: Option<&HeaderMap>) -> Self {
         let found = |name| {
             let mut values = headers?.get_all(name).iter();
-            let value = values.next().filter(|value| uuid(value).is_some())?;
+            let value = values.next().filter(|value| uuid(value.as_bytes()).is_some())?;
             values.next().is_none().then(|| (name, value.clone()))
         };
         Self(["x-request-id", "x-correlation-id", "traceid"].into_iter().filter_map(found).collect())
     }
 }
 
-/// A UUID in its one usual form (RFC 9562 section 4): 36 characters, nothing around them.
-fn uuid(value: &HeaderValue) -> Option<Uuid> {
-    let text = value.as_bytes();
-    Uuid::try_parse_ascii(text).ok().filter(|_| text.len() == 36)
-}
-
-fn begin(event: Event, request: &ProxyEvent, context: &Context, echoed: &Echoed) -> Event {
+fn begin(event: Event, request: &ProxyEvent, echoed: &Echoed) -> Event {
     // Anything else might be somebody's number (R31).
     let known =
         ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"].into_iter().find(|m| *m == request.http_method);
-    let mut event = event
-        .with("method", known.unwrap_or("other"))
-        .with("lambdaRequestId", context.request_id.as_str())
-        .with("xrayTraceId", context.xray_trace_id.clone());
+    let mut event = event.with("method", known.unwrap_or("other"));
+    if let Some(id) = request.request_id() {
+        event = event.with("apiRequestId", id.to_string());
+    }
     for (name, value) in &echoed.0 {
         let name = match *name {
             "x-request-id" => "requestId",
@@ -349,7 +351,7 @@ impl Incoming {
     /// 400 `PRECONDITION_FAILED` (R19).
     pub fn uuid_header(&self, name: &'static str) -> Result<Option<Uuid>, Answer> {
         let Some(value) = self.headers.get(name) else { return Ok(None) };
-        uuid(value).map(Some).ok_or_else(|| bad_header(name, "is not a UUID"))
+        uuid(value.as_bytes()).map(Some).ok_or_else(|| bad_header(name, "is not a UUID"))
     }
 }
 

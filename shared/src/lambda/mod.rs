@@ -4,8 +4,10 @@ pub mod budgets;
 pub mod cached;
 mod callers;
 pub mod config;
+pub mod deadline;
 pub mod event;
 pub mod http;
+pub mod runtime;
 pub mod sealed;
 pub mod sqs;
 #[cfg(feature = "dynamodb")]

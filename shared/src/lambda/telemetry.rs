@@ -5,10 +5,14 @@
 
 use std::{
     io::Write,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
+use lambda_http::Context;
 use serde_json::{Map, Value, json};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -18,9 +22,23 @@ use crate::ports::PortError;
 const NAMESPACE: &str = "CPIS";
 
 static STARTED: AtomicBool = AtomicBool::new(false);
+/// Which call is being worked on: an environment has one at a time.
+static CALL: Mutex<Option<Map<String, Value>>> = Mutex::new(None);
 
-/// Sends this project's own diagnostics, at `LOG_LEVEL`, to standard output as JSON. Other crates' are kept to
-/// warnings whatever the level: at finer ones they print requests and answers whole (R31).
+/// Every line from now on, until the next call begins, says that it belongs to this one, as Lambda and X-Ray know it.
+pub fn call_begins(context: &Context) {
+    let ids = [("lambdaRequestId", Some(&context.request_id)), ("xrayTraceId", context.xray_trace_id.as_ref())];
+    let ids = ids.into_iter().filter_map(|(name, id)| Some((name.to_owned(), id?.as_str().into())));
+    *call() = Some(ids.collect());
+}
+
+fn call() -> MutexGuard<'static, Option<Map<String, Value>>> {
+    CALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends this project's own diagnostics, at `LOG_LEVEL`, to standard output as JSON: at `DEBUG` each call of AWS, at `TRACE` when each
+/// request, message or record is begun, too. Other crates' are kept to warnings whatever the level: at finer ones they print requests
+/// and answers whole (R31). [`Event`]s, by which alarms go, are written at any level.
 pub fn init() {
     let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok());
     let targets =
@@ -54,7 +72,8 @@ impl Event {
     /// Begins a line of a service, and its stopwatch.
     #[must_use]
     pub fn begin(service: &str) -> Self {
-        let mut fields = Map::new();
+        tracing::trace!(event = "work.begun", service);
+        let mut fields = call().clone().unwrap_or_default();
         fields.insert("service".into(), service.into());
         fields.insert("coldStart".into(), (!STARTED.swap(true, Ordering::Relaxed)).into());
         Self { level: Level::Info, fields, metrics: Vec::new(), began: Instant::now() }

@@ -20,7 +20,7 @@ struct Clients {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let config = cpis::aws::config::load();
+    let config = cpis::aws::config::load(cpis::aws::config::Patience::Long);
     let clients = Clients { dynamo: aws_sdk_dynamodb::Client::new(&config), sqs: aws_sdk_sqs::Client::new(&config) };
     let clients = &clients;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move { clients.act(event.payload).await })).await

@@ -1,0 +1,26 @@
+//! The loop of a function: an event in, an answer out.
+
+use std::future::Future;
+
+use lambda_http::{Error, LambdaEvent, lambda_runtime, service_fn};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::telemetry;
+
+/// Runs a function. Each line that it writes for an event says which call that was.
+///
+/// # Errors
+/// The runtime's own, on which the process ends.
+pub async fn run<E, R, F>(handle: impl Fn(LambdaEvent<E>) -> F) -> Result<(), Error>
+where
+    E: DeserializeOwned,
+    R: Serialize,
+    F: Future<Output = Result<R, Error>> + Send,
+{
+    let handle = &handle;
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<E>| {
+        telemetry::call_begins(&event.context);
+        handle(event)
+    }))
+    .await
+}
