@@ -39,7 +39,7 @@ try:
     import botocore.config
     import botocore.exceptions
 except ImportError:
-    sys.exit("error: the emulator's virtual environment is missing: run `make demo`, or `make venv` and its python")
+    sys.exit("error: the emulator's virtual environment is missing: run `make demo` or `make test`, which make it")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ISSUER_DIR = ROOT / "target" / "issuer"

@@ -81,7 +81,7 @@ struct LoadArgs {
     /// Seed of the synthetic settings; the same seed always gives the same ones
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many synthetic settings
+    /// How many settings, all of them synthetic: some that everybody knows, the others made from the seed
     #[arg(long, value_name = "N", default_value_t = SETTINGS, conflicts_with = "file")]
     settings: usize,
     /// Load these entries instead: a JSON list as `cpis directory list --json` prints it
@@ -173,8 +173,9 @@ impl LoadArgs {
             return Err(Failure::usage(format!("--settings takes at most {MAX_SETTINGS}")));
         }
         let authorities = authorities()?;
-        let settings = settings(self.seed, self.settings, &authorities);
         let samples = samples().map_err(|e| Failure::error(format!("the built-in settings: {e}")))?;
+        let known = samples.iter().filter(|entry| matches!(entry, Entry::Setting(_))).count();
+        let settings = settings(self.seed, self.settings.saturating_sub(known), &authorities);
         let entries = authorities.into_iter().map(Entry::Authority).chain(samples);
         Ok(entries.chain(settings.into_iter().map(Entry::Setting)).collect())
     }
@@ -350,7 +351,7 @@ mod tests {
     use super::*;
 
     fn wanted() -> Vec<Entry> {
-        LoadArgs { seed: 1, settings: 5, file: None, reset: false }.entries().expect("entries")
+        LoadArgs { seed: 1, settings: 18, file: None, reset: false }.entries().expect("entries")
     }
 
     fn change(held: &Entry, wanted: &Entry) -> Vec<Change> {

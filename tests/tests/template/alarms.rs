@@ -251,7 +251,7 @@ pub(crate) fn coverage(template: &Template, findings: &mut Findings) {
     }
 }
 
-/// The dashboard is JSON, shows every alarm, and plots only metrics that exist.
+/// The dashboard is JSON, shows every alarm, every function and every dead-letter queue, and plots only metrics that exist.
 pub(crate) fn dashboard(template: &Template, findings: &mut Findings) {
     let body = text(&template.property("Dashboard", "DashboardBody")["Fn::Sub"]);
     let Ok(board) = body.parse::<Value>() else {
@@ -270,5 +270,17 @@ pub(crate) fn dashboard(template: &Template, findings: &mut Findings) {
     for (id, _) in alarms(template) {
         findings
             .expect(shown.contains(&format!("${{{id}.Arn}}").as_str()), format!("the dashboard does not show {id}"));
+    }
+    let plotted = |metric: &str, subject: &str| body.contains(&format!("\"{metric}\",\"{subject}"));
+    for function in template.functions() {
+        for metric in ["Errors", "Invocations", "ConcurrentExecutions", "Throttles"] {
+            let subject = format!("FunctionName\",\"${{{}}}", function.id);
+            findings.expect(plotted(metric, &subject), format!("the dashboard lacks {metric} of {}", function.id));
+        }
+    }
+    for queue in dead_letter_queues(template) {
+        let subject = format!("QueueName\",\"${{{queue}.QueueName}}");
+        let plotted = plotted("ApproximateNumberOfMessagesVisible", &subject);
+        findings.expect(plotted, format!("the dashboard lacks {queue}"));
     }
 }

@@ -415,4 +415,8 @@ pub(crate) fn outputs(template: &Template, findings: &mut Findings) {
     for name in OUTPUTS {
         findings.expect(!template.0["Outputs"][name]["Value"].is_null(), format!("no output {name}"));
     }
+    // The search for leaks reads the names of all functions from here.
+    let named = &template.0["Outputs"]["FunctionNames"]["Value"]["Fn::Join"][1];
+    let named: BTreeSet<_> = items(named).into_iter().map(brief).collect();
+    findings.same("FunctionNames", named, template.functions().iter().map(|f| f.id.to_owned()).collect());
 }
