@@ -20,7 +20,8 @@ where
     let handle = &handle;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<E>| {
         telemetry::call_begins(&event.context);
-        handle(event)
+        // Else the loop itself would be as large as all that a call may ever hold, and a cold start would touch all of it.
+        Box::pin(handle(event))
     }))
     .await
 }
