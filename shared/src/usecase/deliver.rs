@@ -142,7 +142,8 @@ async fn deliver(
     if tasks.is_empty() {
         return Ok(Outcome::Delivered);
     }
-    Ok(queue_pushes(mailbox, pushes, &tasks).await.map_or_else(Outcome::PushesOwed, |()| Outcome::Delivered))
+    let queued = queue_pushes(mailbox, pushes, &tasks, delivered.delivered_at).await;
+    Ok(queued.map_or_else(Outcome::PushesOwed, |()| Outcome::Delivered))
 }
 
 /// Adds what only the authority's side can tell about whether an access can wait (R83). The other organisations are asked for only
@@ -182,12 +183,13 @@ async fn settings_before(mailbox: &impl MailboxReader, notification: &Notificati
     }
 }
 
-/// Queues a notification's push tasks, then notes that they are. Where either fails they stay owed: sent twice they
-/// change nothing.
+/// Queues the push tasks that a notification owes since a moment, then notes that they are. Where either fails they stay owed: sent
+/// twice they change nothing.
 pub(super) async fn queue_pushes(
     mailbox: &impl PushOutbox,
     queue: &impl PushQueue,
     tasks: &[PushTask],
+    since: Timestamp,
 ) -> PortResult<()> {
     let answers = queue.send_pushes(tasks).await;
     let unanswered = answers.len() != tasks.len();
@@ -196,7 +198,7 @@ pub(super) async fn queue_pushes(
         return Err(PortError { step: "push-queue.send", cause: "NotAnswered".into(), retryable: true });
     }
     match tasks.first() {
-        Some(task) => mailbox.pushes_queued(&task.authority, task.notification).await,
+        Some(task) => mailbox.pushes_queued(&task.authority, task.notification, since).await,
         None => Ok(()),
     }
 }
