@@ -5,6 +5,8 @@
 mod dead_letters;
 #[path = "crash/operator.rs"]
 mod operator;
+#[path = "crash/watch.rs"]
+mod watch;
 #[path = "crash/wire.rs"]
 mod wire;
 
@@ -45,6 +47,8 @@ enum Scenario {
     Day,
     /// The queue brings changes of NHS numbers, one hopeless.
     Numbers,
+    /// A minute has passed: digests are due, and notifications lie unread.
+    Watch,
 }
 
 impl Scenario {
@@ -56,6 +60,7 @@ impl Scenario {
             Self::Delivery => "asn-delivery",
             Self::Ledger | Self::LedgerSweep => "audit-ledger",
             Self::Day | Self::Numbers => "notices",
+            Self::Watch => "asn-watch",
         }
     }
 
@@ -73,6 +78,7 @@ impl Scenario {
                     world.sqs.send("number-changes", &body.to_string(), Map::new());
                 }
             }
+            Self::Watch => watch::fill(&world),
             Self::Delivery => {
                 let hopeless = json!("not a notification").to_string();
                 world.sqs.send("asn", &hopeless, Map::new());
@@ -100,6 +106,10 @@ impl Scenario {
             Self::Delivery => deliver(world, function, "asn").await,
             Self::Day => day_done(function).await,
             Self::Numbers => deliver(world, function, "number-changes").await,
+            Self::Watch => {
+                let done = batch_done(function, &events::schedule_event()).await;
+                done.filter(|_| !watch::is_due(world))
+            }
         }
     }
 
@@ -107,7 +117,7 @@ impl Scenario {
     async fn finish(self, world: &World, mut function: Function) -> Vec<u8> {
         for _ in 0..PATIENCE {
             if let Some(answer) = self.attempt(world, &function).await {
-                return answer;
+                return if matches!(self, Self::Watch) { watch::told(&function.stop().await) } else { answer };
             }
             if function.peak_memory().is_err() {
                 function = world.start(self.function()).await;
@@ -132,7 +142,7 @@ impl Scenario {
             world.sqs.messages(queue).iter().map(|m| timeless(parse(m.body.as_bytes())).to_string()).collect()
         };
         let answer = match self {
-            Self::Upload | Self::LookUp(_) => timeless(parse(answer)),
+            Self::Upload | Self::LookUp(_) | Self::Watch => timeless(parse(answer)),
             _ => Value::Null,
         };
         let dead = [bodies("asn-dlq"), bodies("number-changes-dlq")];
@@ -184,7 +194,7 @@ async fn day_done(function: &Function) -> Option<Vec<u8>> {
 
 /// Of two children whom two authorities know, one after an adoption; of nobody; and no change at all.
 fn number_changes() -> [Value; 4] {
-    let change = |child| json!({"nhsNumber": nhs_number(child), "change": "superseded", "newNumber": nhs_number(60)});
+    let change = |child| json!({"nhsNumber": nhs_number(child), "change": "superseded", "newNumber": nhs_number(60), "adopted": false});
     let mut adopted = change(1);
     adopted["adopted"] = true.into();
     [change(0), adopted, change(50), json!("not a change")]
@@ -344,6 +354,12 @@ async fn the_audit_log_survives_kill_9_at_every_call() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn delivery_survives_kill_9_at_every_call() {
     survives(Scenario::Delivery).await;
+}
+
+/// R84, R85
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_watch_survives_kill_9_at_every_call_and_tells_of_all_that_it_escalated() {
+    survives(Scenario::Watch).await;
 }
 
 /// R88, R94

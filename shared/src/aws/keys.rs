@@ -50,9 +50,11 @@ pub const PUSHES: &str = "pushes";
 pub const DUE: &str = "due";
 /// mailbox: since when it is due.
 pub const PUSH_AT: &str = "push_at";
-/// mailbox: the attribute that puts an item into [`WAKES`]; its value is [`DUE`].
+/// mailbox: the attribute that puts an item into [`WAKES`]; its value is [`DUE`] or [`ESCALATED`].
 pub const WAKE: &str = "wake";
-/// mailbox: when something is next to be done with it.
+/// mailbox: value of [`WAKE`] of what was escalated and is not read yet.
+pub const ESCALATED: &str = "escalated";
+/// mailbox: when something is next to be done with it; of what was escalated, when.
 pub const WAKE_AT: &str = "wake_at";
 /// mailbox: sparse index of what is to be looked at again, by [`WAKE`] and [`WAKE_AT`].
 pub const WAKES: &str = "wakes";

@@ -40,7 +40,7 @@ const METRICS: [(&str, &str, Kind, &str); 28] = [
     ("CPIS", "PushSetAside", Kind::Count, "asn-push"),
     ("CPIS", "ReceiverRested", Kind::Count, "asn-push"),
     ("CPIS", "MeshUnreachable", Kind::Count, "asn-push"),
-    ("CPIS", "NotificationsEscalated", Kind::Count, "asn-watch"),
+    ("CPIS", "NotificationsEscalated", Kind::Gauge, "asn-watch"),
     ("CPIS", "WatchLateSeconds", Kind::Gauge, "asn-watch"),
     ("CPIS", "JwksUnreachable", Kind::Count, "authorizer"),
     ("CPIS", "BudgetsUnread", Kind::Count, "flag-lookup"),
