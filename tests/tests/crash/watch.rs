@@ -78,7 +78,7 @@ pub(crate) fn is_due(world: &World) -> bool {
 
 /// How many the operators were told of by the last call, whoever escalated them.
 pub(crate) fn told(output: &str) -> Vec<u8> {
-    let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let done = lines.filter(|line| line["event"] == "watch.done").next_back().expect("it says so");
+    let mut lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let done = lines.rfind(|line| line["event"] == "watch.done").expect("it says so");
     json!({"escalated": done["NotificationsEscalated"]}).to_string().into_bytes()
 }
