@@ -50,7 +50,7 @@ async fn from_stream(outbox: &Dynamo, queue: &AsnQueue, records: Vec<EventRecord
     let received = Received::read(SERVICE, records, owing_from_stream_image, |event| {
         event.metric("RelayUnreadable", "Count", 1).emit("relay.record-unreadable");
     });
-    let (relayed, settled) = relay(outbox, queue, &received.items).await;
+    let (relayed, settled) = relay(outbox, queue, &SystemClock, &received.items).await;
     log_settled(settled);
     let done: Vec<_> = received.items.iter().zip(&relayed).map(|(owing, r)| log_relayed(began, owing, r)).collect();
     received.retry(done)

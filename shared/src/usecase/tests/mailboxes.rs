@@ -63,8 +63,12 @@ impl World {
     }
 
     fn hand_out(&self, body: &str) {
+        self.hand_out_with(body, vec![]);
+    }
+
+    fn hand_out_with(&self, body: &str, attributes: Vec<(&str, &str)>) {
         let sent_at = Some(self.clock.now());
-        let message = Message { receipt: "r", body, attempts: 1, sent_at, trace: None, attributes: vec![] };
+        let message = Message { receipt: "r", body, attempts: 1, sent_at, trace: None, attributes };
         let Self { register, queue, clock } = self;
         let outcome = run(handle(register, register, queue, queue, clock, &message, 60));
         assert!(matches!(outcome, Outcome::Delivered | Outcome::AlreadyDelivered), "{outcome:?}");
@@ -109,12 +113,12 @@ fn r83_what_only_the_authoritys_side_can_tell_is_added() {
         signals(&world.deliver(2, 1, ("ZX002", "London"), &[Signal::Infant])),
         [Signal::Infant, Signal::OutOfArea]
     );
-    assert_eq!(signals(&world.deliver(3, 0, ("ZX003", "North East"), &[])), [], "the second organisation");
-    assert_eq!(signals(&world.deliver(4, 1, HERE, &[])), [], "another child's do not count");
-    world.clock.advance(6 * 86_400);
-    assert_eq!(signals(&world.deliver(5, 0, ("ZX004", "North East"), &[])), [Signal::ThirdSetting]);
-    world.clock.advance(86_401);
-    assert_eq!(signals(&world.deliver(6, 0, HERE, &[])), [], "after a week they do not count");
+    // What was signalled before stays so, and hurries the reader as much as what is added here.
+    let rules = Reading { unread_minutes: 60, urgent_unread_minutes: 30, ..Reading::default() };
+    let world = World::new(&rules);
+    let third = world.deliver(3, 0, HERE, &[Signal::ThirdSetting]);
+    assert_eq!(signals(&third), [Signal::ThirdSetting]);
+    assert_eq!(third.escalate_at, Some(world.clock.now() + SignedDuration::from_mins(30)));
 }
 
 #[test]
@@ -408,6 +412,22 @@ fn r89_each_step_has_its_time_and_who_took_it() {
         ("actioned", at(120), "Duty team"),
     ];
     assert_eq!(life, expected.map(|(step, at, by)| (step, at, by.to_owned())));
+}
+
+/// Days later an operator replayed it: the queue has it since then, and its sender's word is older.
+#[test]
+fn r89_a_replay_does_not_take_the_place_of_the_first_time_that_it_was_queued() {
+    let world = World::new(&Reading::default());
+    let first = world.deliver(1, 0, HERE, &[]).notification;
+    for (n, attributes, queued_at) in [
+        (2, vec![(crate::ports::QUEUED_AT, "2026-11-20T11:00:00.000Z")], "2026-11-20T11:00:00Z"),
+        (3, vec![(crate::ports::QUEUED_AT, "nonsense")], NOON),
+        (4, vec![], NOON),
+    ] {
+        let told = Notification { id: Uuid::from_u128(n), ..first.clone() };
+        world.hand_out_with(&serde_json::to_string(&told).expect("JSON"), attributes);
+        assert_eq!(world.held(told.id).queued_at, Some(moment(queued_at)), "{n}");
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn deliver_all(register: &Register) -> usize {
     let all = PageRequest { limit: 1_000, after: None };
     let owing = run(register.owed_before(Timestamp::MAX, &all)).expect("a page").items;
     let owing: Vec<_> = owing.into_iter().collect::<PortResult<_>>().expect("readable");
-    run(relay(register, &queue, &owing)).1.expect("settled");
+    run(relay(register, &queue, &clock(), &owing)).1.expect("settled");
     let bodies = queue.told().into_iter().map(|sent| match sent {
         Sent::Notification(notification) => serde_json::to_string(&notification).expect("JSON"),
         other => panic!("{other:?}"),
