@@ -22,10 +22,12 @@ pub const BY_ORGANISATION: &str = "by-organisation";
 pub const PERSON: &str = "person";
 /// accesses: index by person or device, and time.
 pub const BY_PERSON: &str = "by-person";
-/// outbox: its one partition, always [`OWED`].
+/// outbox: [`OWED`], but for one entry that is [`LOOKED`].
 pub const MARK: &str = "mark";
-/// outbox: value of [`MARK`].
+/// outbox: value of [`MARK`] of what is owed.
 pub const OWED: &str = "owed";
+/// outbox: value of [`MARK`] of when notices were last looked for.
+pub const LOOKED: &str = "looked";
 /// outbox: `at#child#id` of an access, `at#authority#id` of a notice.
 pub const AT_CHILD_ID: &str = "at_child_id";
 /// accesses: sparse index of what is not in the audit log yet.

@@ -357,6 +357,27 @@ impl NoticeOutbox for Broken<'_> {
     }
 }
 
+impl crate::ports::LookLog for Broken<'_> {
+    async fn note_look(&self, at: Timestamp) -> PortResult<()> {
+        self.0.note_look(at).await
+    }
+
+    async fn last_look(&self) -> PortResult<Option<Timestamp>> {
+        self.0.last_look().await
+    }
+}
+
+/// R95
+#[test]
+fn r95_a_look_counts_that_left_nothing_undone() {
+    use crate::ports::LookLog;
+    let register = register();
+    run(daily_notices(&Broken(&register), moment(MORNING))).expect("a look");
+    assert_eq!(run(register.last_look()), Ok(None));
+    look(&register, MORNING);
+    assert_eq!(run(register.last_look()), Ok(Some(moment(MORNING))));
+}
+
 /// R87
 #[test]
 fn r87_one_authoritys_failure_hurts_no_other() {
