@@ -53,7 +53,16 @@ const FUNCTIONS: [(&str, i64, Variables); 13] = [
             ("PUSH_QUEUE_URL", "PushQueue"),
         ],
     ),
-    ("asn-mailbox", 10, &[("ACCESSES_TABLE", "AccessesTable"), ("MAILBOX_TABLE", "MailboxTable")]),
+    (
+        "asn-mailbox",
+        10,
+        &[
+            ("ACCESSES_TABLE", "AccessesTable"),
+            ("AUDIT_TABLE", "AuditTable"),
+            ("DIRECTORY_TABLE", "DirectoryTable"),
+            ("MAILBOX_TABLE", "MailboxTable"),
+        ],
+    ),
     (
         "asn-push",
         30,

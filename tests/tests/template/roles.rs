@@ -85,6 +85,8 @@ const ALLOWED: [(&str, &[(&str, &str)]); 13] = [
             ("${MailboxTable.Arn}/index/by-time", "dynamodb:Query"),
             ("${MailboxTable.Arn}/index/by-state", "dynamodb:Query"),
             ("AccessesTable.Arn", "dynamodb:GetItem"),
+            ("DirectoryTable.Arn", "dynamodb:GetItem"),
+            ("AuditTable.Arn", "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem"),
             ("DataKey.Arn", "kms:Decrypt"),
         ],
     ),

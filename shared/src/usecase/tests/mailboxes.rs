@@ -8,12 +8,13 @@ use serde_json::json;
 use super::*;
 use crate::{
     domain::{
+        audit::Entry,
         notification::{Content, Delivered, Notification, State, Taken},
         reading::Cadence,
         signal::Signal,
         ways_out::{MeshBox, Way, Webhook},
     },
-    ports::{MailboxReader, MailboxWatch, ReadingRulesWriter},
+    ports::{AuditLog, MailboxMarks, MailboxReader, MailboxWatch, Page, ReadingRulesWriter},
     usecase::{
         mailbox,
         watch_mailboxes::{Done, LATELY, Watched, watch},
@@ -465,4 +466,44 @@ fn r90_the_report_says_how_long_what_lies_there_has_lain() {
     let told = Delivered::new(told, recent(40), &WaysOut::default(), &Reading::default());
     assert!(run(crate::ports::Mailbox::deliver(&world.register, &told)).expect("delivered"));
     assert_eq!(report().oldest_unread_seconds, Some(40));
+}
+
+#[test]
+fn r45_an_authoritys_choice_is_in_the_audit_log_before_it_counts() {
+    struct Untold<'a>(&'a Register);
+    impl Directory for Untold<'_> {
+        async fn authority(&self, authority: &AuthorityCode) -> PortResult<Option<Authority>> {
+            self.0.authority(authority).await
+        }
+    }
+    impl AuditLog for Untold<'_> {
+        async fn append(&self, _: &[Entry]) -> PortResult<()> {
+            Err(down("audit.append"))
+        }
+    }
+    impl ReadingRulesWriter for Untold<'_> {
+        async fn set_reading(&self, authority: &AuthorityCode, reading: &Reading) -> PortResult<()> {
+            self.0.set_reading(authority, reading).await
+        }
+    }
+    let world = World::new(&Reading::default());
+    let (own, now) = (code(HARTLEPOOL), world.clock.now());
+    let untold = run(mailbox::set_reading(&Untold(&world.register), &own, &daily(), Uuid::nil(), now));
+    assert_eq!(untold, Err(down("audit.append")));
+    assert_eq!(run(world.register.reading(&own)), Ok(Reading::default()), "nothing is done untold");
+    for reading in [daily(), daily(), Reading::default()] {
+        run(mailbox::set_reading(&world.register, &own, &reading, Uuid::nil(), now)).expect("set");
+    }
+    assert_eq!(run(world.register.reading(&own)), Ok(Reading::default()));
+    let mut told = world.register.audited();
+    told.sort_by_key(|held| held.entry.details["cadence"].clone());
+    assert_eq!(
+        told.iter().map(|held| held.entry.details["cadence"].as_str()).collect::<Vec<_>>(),
+        ["digest", "every-access"]
+    );
+    let entry = &told[0].entry;
+    assert_eq!(
+        (entry.kind.as_str(), entry.actor.id.as_str(), entry.actor.name.as_str()),
+        ("reading", HARTLEPOOL, "Hartlepool")
+    );
 }
