@@ -105,7 +105,10 @@ pub fn taken_by(body: &[u8]) -> Result<Option<String>, BodyError> {
 pub fn reading(body: &[u8]) -> Result<Reading, BodyError> {
     const SHAPE: &str =
         "the body may hold cadence (every-access or digest), digestHour, unreadMinutes and urgentUnreadMinutes";
-    let reading: Reading = serde_json::from_value(strict::value(body)?).map_err(|_| BodyError::Shape(SHAPE))?;
+    let body = strict::value(body)?;
+    // A list would be read as the members in their order, and an empty one as nothing but defaults.
+    let members = body.is_object().then_some(body).ok_or(BodyError::Shape(SHAPE))?;
+    let reading: Reading = serde_json::from_value(members).map_err(|_| BodyError::Shape(SHAPE))?;
     reading.check().map_err(|(member, expected)| BodyError::Member { member, expected })?;
     Ok(reading)
 }
@@ -140,6 +143,8 @@ mod tests {
             let error = reading(bad.as_bytes()).expect_err("refused");
             assert!(matches!(error, BodyError::Member { member: at, .. } if at == member), "{error}");
         }
-        assert!(matches!(reading(br#"{"digesthour":7}"#), Err(BodyError::Shape(_))));
+        for bad in [r#"{"digesthour":7}"#, "[]", r#"["digest",7]"#, "null"] {
+            assert!(matches!(reading(bad.as_bytes()), Err(BodyError::Shape(_))), "{bad}");
+        }
     }
 }
