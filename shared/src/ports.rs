@@ -298,10 +298,23 @@ pub trait NoticeOutbox: Sync {
     fn owe(&self, notices: &[Notification]) -> impl Future<Output = PortResult<()>> + Send;
 }
 
+/// Remembers when it was last looked for a day's notices, with nothing left undone.
+pub trait LookLog: Sync {
+    /// Notes that it was at a moment; the latest call stands.
+    fn note_look(&self, at: Timestamp) -> impl Future<Output = PortResult<()>> + Send;
+
+    /// When it was; `None` where it never was.
+    fn last_look(&self) -> impl Future<Output = PortResult<Option<Timestamp>>> + Send;
+}
+
+/// Attribute of a message that says when it was first put into its queue; whoever sends it again keeps it.
+pub const QUEUED_AT: &str = "queuedAt";
+
 /// Takes notifications for delivery.
 pub trait NotificationQueue: Sync {
-    /// Sends them; answers for each, in the same order, whether the queue has it.
-    fn send(&self, notifications: &[Notification]) -> impl Future<Output = Vec<PortResult<()>>> + Send;
+    /// Sends them, and with each the moment at which it was first sent: now. Answers for each, in the same order, whether the
+    /// queue has it.
+    fn send(&self, notifications: &[Notification], now: Timestamp) -> impl Future<Output = Vec<PortResult<()>>> + Send;
 }
 
 /// Handles messages that could not be delivered.

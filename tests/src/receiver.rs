@@ -13,6 +13,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -40,6 +41,8 @@ struct Shared {
     received: Mutex<Vec<Received>>,
     /// Statuses by path; 204 where none is set.
     statuses: Mutex<BTreeMap<String, u16>>,
+    /// How long an answer takes, by path.
+    delays: Mutex<BTreeMap<String, Duration>>,
 }
 
 /// A server; it stops when dropped.
@@ -73,6 +76,11 @@ impl Receiver {
     pub fn answer(&self, path: &str, status: u16) {
         lock(&self.shared.statuses).insert(path.to_owned(), status);
     }
+
+    /// Lets a path take so long for an answer from now on.
+    pub fn delay(&self, path: &str, by: Duration) {
+        lock(&self.shared.delays).insert(path.to_owned(), by);
+    }
 }
 
 impl Drop for Receiver {
@@ -88,11 +96,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn take(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> StatusCode {
     let path = uri.path().to_owned();
     let status = lock(&shared.statuses).get(&path).copied().unwrap_or(204);
+    let delay = lock(&shared.delays).get(&path).copied();
+    if let Some(delay) = delay {
+        tokio::time::sleep(delay).await;
+    }
     lock(&shared.received).push(Received { path, headers, body: body.to_vec() });
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// A port that takes connections and breaks each off at once; it counts them.
+/// A port that takes connections, and breaks each off at once or never says a word; it counts them.
 pub struct Broken {
     /// Its address, as a webhook's.
     pub url: String,
@@ -101,19 +113,34 @@ pub struct Broken {
 }
 
 impl Broken {
-    /// Listens on a free port.
+    /// Listens on a free port, and breaks off.
     ///
     /// # Panics
     /// There is none.
     pub async fn start() -> Self {
+        Self::keeping(false).await
+    }
+
+    /// Listens on a free port, and is silent.
+    ///
+    /// # Panics
+    /// There is none.
+    pub async fn silent() -> Self {
+        Self::keeping(true).await
+    }
+
+    async fn keeping(keeps: bool) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap_or_else(|e| panic!("bind: {e}"));
         let url = listener.local_addr().map_or_else(|e| panic!("address: {e}"), |a| format!("http://{a}/asn"));
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&connections);
         let server = tokio::spawn(async move {
+            let mut kept = Vec::new();
             while let Ok((stream, _)) = listener.accept().await {
                 counter.fetch_add(1, Ordering::Relaxed);
-                drop(stream);
+                if keeps {
+                    kept.push(stream);
+                }
             }
         });
         Self { url, connections, server }

@@ -54,6 +54,7 @@ trait Store:
     + AccessSearch
     + Outbox
     + NoticeOutbox
+    + cpis::ports::LookLog
     + AuthorityList
     + Mailbox
     + MailboxReader
@@ -564,6 +565,17 @@ async fn the_outbox_holds_what_is_owed(store: &impl Store) {
     let unknown = child(399);
     assert_eq!(all(9, async |page| store.accesses_of(&unknown, &page).await).await, [], "no access is made up");
     notices_are_owed_beside_accesses(store, &everything().await).await;
+    r95_when_notices_were_last_looked_for_is_remembered_beside(store, &everything().await).await;
+}
+
+async fn r95_when_notices_were_last_looked_for_is_remembered_beside(store: &impl Store, owed: &[Owing]) {
+    assert_eq!(store.last_look().await, Ok(None));
+    for second in [10, 20] {
+        store.note_look(at(second)).await.expect("noted");
+        assert_eq!(store.last_look().await, Ok(Some(at(second))));
+    }
+    let found = all(3, async |page| store.owed_before(at(1_000), &page).await).await;
+    assert_eq!(found.into_iter().collect::<PortResult<Vec<_>>>().expect("readable"), owed, "it is nothing owed");
 }
 
 /// One of each kind that is owed as it stands.

@@ -45,7 +45,7 @@ enum Driver {
 use Driver::{DeadLetters, FunctionErrors, Own, QueueAge, StreamAge};
 
 /// Every alarm, by its logical name.
-const DRIVERS: [(&str, Driver); 39] = [
+const DRIVERS: [(&str, Driver); 40] = [
     ("AsnDeadLettersAlarm", DeadLetters),
     ("RelayDeadLettersAlarm", DeadLetters),
     ("DeliverySetAsideAlarm", Own(|| Box::pin(own::delivery_set_aside()))),
@@ -59,6 +59,7 @@ const DRIVERS: [(&str, Driver); 39] = [
     ("NumberChangesDeadLettersAlarm", DeadLetters),
     ("NumberChangesQueueAgeAlarm", QueueAge),
     ("NoticesErrorsAlarm", FunctionErrors),
+    ("NoticesAgeAlarm", Own(|| Box::pin(own::notices_age()))),
     ("NotificationsEscalatedAlarm", Own(|| Box::pin(own::notifications_escalated()))),
     ("WatchLateAlarm", Own(|| Box::pin(own::watch_late()))),
     ("AsnWatchErrorsAlarm", FunctionErrors),

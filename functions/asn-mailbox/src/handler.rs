@@ -12,7 +12,7 @@ use cpis::{
         config::SystemClock,
         http::{Answer, Incoming, no_such_path, refuse},
     },
-    ports::{AccessReader, Clock, MailboxReader, ReadingRules, ReadingRulesWriter},
+    ports::{AccessReader, Clock, Directory, MailboxReader, ReadingRules},
     usecase::mailbox,
     wire::{
         fhir::{Kind, Outcome},
@@ -40,6 +40,7 @@ pub(crate) async fn handle(store: &Dynamo, incoming: Incoming) -> Result<Answer,
                     Ok(Answer::json(&store.reading(&authority).await?, "mailbox.reading-shown"))
                 }
                 (&Method::PUT, ["reading"]) => set_reading(store, &incoming, &authority).await,
+                (&Method::GET, ["ways"]) => ways(store, &authority).await,
                 _ => Err(no_such_path()),
             };
             answer.map(|answer| answer.with("authority", authority.as_str()))
@@ -75,8 +76,15 @@ async fn mark(
 
 async fn set_reading(store: &Dynamo, incoming: &Incoming, authority: &AuthorityCode) -> Result<Answer, Answer> {
     let reading = reading(&incoming.body).map_err(|e| bad_body(&e))?;
-    store.set_reading(authority, &reading).await?;
+    let request = incoming.uuid_header("X-Request-ID")?.unwrap_or_else(Uuid::new_v4);
+    mailbox::set_reading(store, authority, &reading, request, SystemClock.now()).await?;
     Ok(Answer::json(&reading, "mailbox.reading-set"))
+}
+
+/// R73: to be seen, and set by operators alone: what a token could set would outlive it. Of the keys that sign it has the numbers.
+async fn ways(store: &Dynamo, authority: &AuthorityCode) -> Result<Answer, Answer> {
+    let ways = store.authority(authority).await?.map(|entry| entry.ways_out).unwrap_or_default();
+    Ok(Answer::json(&ways, "mailbox.ways-shown"))
 }
 
 /// R86: for the organisation that made the access, and it alone; for anybody else there is no such access.

@@ -1,4 +1,5 @@
-//! An authority's mailbox of notifications: list, acknowledge, action, and the authority's rules; and whether one was received.
+//! An authority's mailbox of notifications: list, acknowledge, action, the authority's rules and
+//! ways out; and whether one was received.
 
 mod handler;
 
@@ -14,6 +15,8 @@ async fn main() -> Result<(), Error> {
     let tables = Tables {
         mailbox: config::required("MAILBOX_TABLE")?,
         accesses: config::required("ACCESSES_TABLE")?,
+        directory: config::required("DIRECTORY_TABLE")?,
+        audit: config::required("AUDIT_TABLE")?,
         ..Tables::default()
     };
     let store = Dynamo::new(&aws::load(aws::Patience::Long), tables);

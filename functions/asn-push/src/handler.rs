@@ -5,10 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
 use cpis::{
     aws::{DeadLetters, Dynamo, PushTasks, Secrets},
-    domain::{
-        notification::Notification,
-        ways_out::{MeshBox, Webhook},
-    },
+    domain::ways_out::{MeshBox, Outgoing, Webhook},
     lambda::{
         cached::CachedDirectory,
         config::SystemClock,
@@ -22,7 +19,6 @@ use cpis::{
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::Error;
 use serde::Deserialize;
-use uuid::Uuid;
 
 const SERVICE: &str = "asn-push";
 /// How often MESH is told that our mailbox is in use. It wants to hear it once a day.
@@ -54,8 +50,8 @@ pub(crate) struct Out {
 }
 
 impl Webhooks for Out {
-    async fn send_webhook(&self, to: &Webhook, notification: &Notification, now: Timestamp) -> Result<(), NotTaken> {
-        self.webhooks.send_webhook(to, notification, now).await
+    async fn send_webhook(&self, to: &Webhook, outgoing: &Outgoing<'_>, now: Timestamp) -> Result<(), NotTaken> {
+        self.webhooks.send_webhook(to, outgoing, now).await
     }
 }
 
@@ -63,11 +59,10 @@ impl Mesh for Out {
     async fn send_mesh(
         &self,
         to: &MeshBox,
-        local_id: Uuid,
-        notification: &Notification,
+        outgoing: &Outgoing<'_>,
         now: Timestamp,
     ) -> Result<Option<String>, NotTaken> {
-        self.mesh.send_mesh(to, local_id, notification, now).await
+        self.mesh.send_mesh(to, outgoing, now).await
     }
 
     async fn track_mesh(&self, receipt: &str, now: Timestamp) -> Result<Tracked, NotTaken> {

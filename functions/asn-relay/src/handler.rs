@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use aws_lambda_events::{dynamodb::EventRecord, streams::DynamoDbEventResponse};
 use cpis::{
-    aws::{AsnQueue, Dynamo, owing_from_stream_image},
+    aws::{AsnQueue, Dynamo, is_of_something_owed, owing_from_stream_image},
     domain::notification::Owing,
     lambda::{
         config::SystemClock,
         stream::Received,
         telemetry::{Event, Level},
     },
-    ports::{Clock, PortResult},
+    ports::{Clock, LookLog, PortResult},
     usecase::relay::{Relayed, relay, sweep},
 };
 use lambda_runtime::Error;
@@ -47,10 +47,11 @@ pub(crate) async fn handle(outbox: &Dynamo, queue: &AsnQueue, cause: Cause) -> R
 /// sweep finds it, and the metric says so until somebody has looked.
 async fn from_stream(outbox: &Dynamo, queue: &AsnQueue, records: Vec<EventRecord>) -> DynamoDbEventResponse {
     let began = Instant::now();
+    let records: Vec<_> = records.into_iter().filter(|record| is_of_something_owed(&record.change.new_image)).collect();
     let received = Received::read(SERVICE, records, owing_from_stream_image, |event| {
         event.metric("RelayUnreadable", "Count", 1).emit("relay.record-unreadable");
     });
-    let (relayed, settled) = relay(outbox, queue, &received.items).await;
+    let (relayed, settled) = relay(outbox, queue, &SystemClock, &received.items).await;
     log_settled(settled);
     let done: Vec<_> = received.items.iter().zip(&relayed).map(|(owing, r)| log_relayed(began, owing, r)).collect();
     received.retry(done)
@@ -98,9 +99,25 @@ async fn from_sweep(outbox: &Dynamo, queue: &AsnQueue) -> Result<DynamoDbEventRe
     let oldest = swept.oldest.map_or(0, |at| clock.now().duration_since(at).as_secs());
     let event = event.metric("OutboxOldestSeconds", "Seconds", oldest).metric("OutboxSwept", "Count", swept.found);
     let event = event.metric("NotificationsSent", "Count", swept.sent).with("failed", swept.failed);
+    let event = with_last_look(event, outbox).await;
     match &swept.error {
         Some(error) => event.failed(error).level(Level::Error).emit("relay.swept"),
         None => event.emit("relay.swept"),
     }
     Ok(DynamoDbEventResponse::default())
+}
+
+/// How long ago notices were last looked for: whoever looks for them cannot say that it does not. Not to know is to be silent, which
+/// sounds the same alarm.
+async fn with_last_look(event: Event, outbox: &Dynamo) -> Event {
+    match outbox.last_look().await {
+        Ok(looked) => {
+            let age = looked.map_or(0, |at| SystemClock.now().duration_since(at).as_secs().max(0));
+            event.metric("NoticesAgeSeconds", "Seconds", age)
+        }
+        Err(error) => {
+            Event::begin(SERVICE).failed(&error).level(Level::Error).emit("relay.look-unread");
+            event
+        }
+    }
 }

@@ -22,10 +22,12 @@ pub const BY_ORGANISATION: &str = "by-organisation";
 pub const PERSON: &str = "person";
 /// accesses: index by person or device, and time.
 pub const BY_PERSON: &str = "by-person";
-/// outbox: its one partition, always [`OWED`].
+/// outbox: [`OWED`], but for one entry that is [`LOOKED`].
 pub const MARK: &str = "mark";
-/// outbox: value of [`MARK`].
+/// outbox: value of [`MARK`] of what is owed.
 pub const OWED: &str = "owed";
+/// outbox: value of [`MARK`] of when notices were last looked for.
+pub const LOOKED: &str = "looked";
 /// outbox: `at#child#id` of an access, `at#authority#id` of a notice.
 pub const AT_CHILD_ID: &str = "at_child_id";
 /// accesses: sparse index of what is not in the audit log yet.
@@ -50,9 +52,11 @@ pub const PUSHES: &str = "pushes";
 pub const DUE: &str = "due";
 /// mailbox: since when it is due.
 pub const PUSH_AT: &str = "push_at";
-/// mailbox: the attribute that puts an item into [`WAKES`]; its value is [`DUE`].
+/// mailbox: the attribute that puts an item into [`WAKES`]; its value is [`DUE`] or [`ESCALATED`].
 pub const WAKE: &str = "wake";
-/// mailbox: when something is next to be done with it.
+/// mailbox: value of [`WAKE`] of what was escalated and is not read yet.
+pub const ESCALATED: &str = "escalated";
+/// mailbox: when something is next to be done with it; of what was escalated, when.
 pub const WAKE_AT: &str = "wake_at";
 /// mailbox: sparse index of what is to be looked at again, by [`WAKE`] and [`WAKE_AT`].
 pub const WAKES: &str = "wakes";

@@ -44,7 +44,7 @@ pub use archive::{HeadBucket, HeadKey};
 #[cfg(feature = "dynamodb")]
 pub use dynamo::{Dynamo, Tables};
 #[cfg(feature = "dynamodb")]
-pub use outbox::{from_stream_image, owing_from_stream_image};
+pub use outbox::{from_stream_image, is_of_something_owed, owing_from_stream_image};
 #[cfg(feature = "sqs")]
 pub use push_queue::PushTasks;
 #[cfg(feature = "sqs")]

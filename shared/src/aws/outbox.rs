@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     dynamo::{CONCURRENCY, Dynamo, Item, after, from_item, limit, next, s, start, to_item},
     failure::{failed, unreadable},
-    keys::{AT_CHILD_ID, MARK, OWED},
+    keys::{AT, AT_CHILD_ID, LOOKED, MARK, OWED},
 };
 use crate::{
     domain::{
@@ -15,7 +15,7 @@ use crate::{
         notification::{Notification, Owing},
         time::sortable,
     },
-    ports::{NoticeOutbox, Outbox, Page, PageRequest, PortResult},
+    ports::{LookLog, NoticeOutbox, Outbox, Page, PageRequest, PortResult},
 };
 
 /// Holds a notice; an access is the entry itself.
@@ -45,6 +45,12 @@ fn owing(mut item: Item, step: &'static str) -> PortResult<Owing> {
     }
 }
 
+/// Whether a new image of the outbox's stream is of something owed.
+#[must_use]
+pub fn is_of_something_owed(image: &serde_dynamo::Item) -> bool {
+    !matches!(image.get(MARK), Some(serde_dynamo::AttributeValue::S(mark)) if mark == LOOKED)
+}
+
 /// The access in a stream record's new image.
 ///
 /// # Errors
@@ -70,6 +76,27 @@ impl NoticeOutbox for Dynamo {
             put.send().await.map(drop).map_err(failed(STEP))
         });
         stream::iter(puts).buffer_unordered(CONCURRENCY).try_collect().await
+    }
+}
+
+/// Place of the entry that says when notices were last looked for.
+const NOTICES: &str = "notices";
+
+impl LookLog for Dynamo {
+    async fn note_look(&self, at: Timestamp) -> PortResult<()> {
+        let put = self.client.put_item().table_name(&self.tables.outbox);
+        let put = put.item(MARK, s(LOOKED)).item(AT_CHILD_ID, s(NOTICES)).item(AT, s(sortable(at)));
+        put.send().await.map(drop).map_err(failed("outbox.put-look"))
+    }
+
+    async fn last_look(&self) -> PortResult<Option<Timestamp>> {
+        const STEP: &str = "outbox.query-look";
+        let query = self.client.query().table_name(&self.tables.outbox).consistent_read(true).limit(1);
+        let query = query.key_condition_expression("mark = :looked");
+        let found = query.expression_attribute_values(":looked", s(LOOKED)).send().await.map_err(failed(STEP))?;
+        let at = |item: Item| item.get(AT)?.as_s().ok()?.parse().ok();
+        let looked = found.items.unwrap_or_default().into_iter().next();
+        looked.map(|item| at(item).ok_or_else(|| unreadable(STEP))).transpose()
     }
 }
 

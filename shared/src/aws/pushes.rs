@@ -60,9 +60,11 @@ impl PushOutbox for Dynamo {
         Ok(Page { items, next: next(found.last_evaluated_key, &[PUSH_AT, LA, ID]) })
     }
 
-    async fn pushes_queued(&self, authority: &AuthorityCode, id: Uuid) -> PortResult<()> {
+    async fn pushes_queued(&self, authority: &AuthorityCode, id: Uuid, since: Timestamp) -> PortResult<()> {
         let update = self.update_mailbox(authority, s(id)).update_expression("REMOVE push, push_at");
-        let result = update.condition_expression("attribute_exists(la)").send().await;
+        // An escalation may have owed more ways since what was queued was read.
+        let update = update.condition_expression("push_at = :since");
+        let result = update.expression_attribute_values(":since", s(sortable(since))).send().await;
         match result {
             Err(error) if !is_refused(error.as_service_error()) => Err(failed("mailbox.pushes-queued")(error)),
             _ => Ok(()),

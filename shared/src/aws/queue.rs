@@ -11,6 +11,7 @@ use aws_sdk_sqs::{
     },
 };
 use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ use super::failure::failed;
 use crate::simulation::{self, Bug};
 use crate::{
     domain::{notification::Notification, time::sortable},
-    ports::{FailedDeliveries, NotificationQueue, PortError, PortResult, SetAside},
+    ports::{FailedDeliveries, NotificationQueue, PortError, PortResult, QUEUED_AT, SetAside},
 };
 
 /// Messages in one call (SQS: `SendMessageBatch` takes 10, 256 KB in all; a notification has under 4 KB).
@@ -90,13 +91,15 @@ async fn send_batch(
     answers
 }
 
-fn entry(number: usize, asn: &Notification) -> PortResult<SendMessageBatchRequestEntry> {
+fn entry(number: usize, asn: &Notification, now: Timestamp) -> PortResult<SendMessageBatchRequestEntry> {
     let unbuilt = |cause: &str| PortError { step: SEND, cause: cause.into(), retryable: false };
     let body = serde_json::to_string(asn).map_err(|_| unbuilt("NotJson"))?;
     let entry = SendMessageBatchRequestEntry::builder().id(number.to_string()).message_body(body);
     let entry = entry.message_attributes("authority", text(asn.authority.as_str())?);
     let entry = entry.message_attributes("kind", text(asn.content.kind())?);
     let entry = entry.message_attributes("traceId", text(&asn.trace_id.to_string())?);
+    // R89: it goes with the message wherever that goes, so that a replay does not take its place.
+    let entry = entry.message_attributes(QUEUED_AT, text(&sortable(now))?);
     entry.build().map_err(|_| unbuilt("EntryNotBuilt"))
 }
 
@@ -106,8 +109,8 @@ pub(super) fn text(value: &str) -> PortResult<MessageAttributeValue> {
 }
 
 impl NotificationQueue for AsnQueue {
-    async fn send(&self, notifications: &[Notification]) -> Vec<PortResult<()>> {
-        send_each(&self.client, &self.url, SEND, notifications, entry).await
+    async fn send(&self, notifications: &[Notification], now: Timestamp) -> Vec<PortResult<()>> {
+        send_each(&self.client, &self.url, SEND, notifications, |number, asn| entry(number, asn, now)).await
     }
 }
 

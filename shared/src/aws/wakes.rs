@@ -1,17 +1,23 @@
 //! Table `mailbox`: what is left lying there, and what becomes of it.
 
 use aws_sdk_dynamodb::{
-    operation::transact_write_items::TransactWriteItemsError,
-    types::{AttributeValue, Put, TransactWriteItem, Update},
+    operation::{
+        query::builders::QueryFluentBuilder, transact_write_items::TransactWriteItemsError,
+        update_item::UpdateItemError,
+    },
+    types::{
+        AttributeValue, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem, Update,
+        error::TransactionCanceledException,
+    },
 };
 use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    dynamo::{Dynamo, after, from_item, limit, next, s, start},
+    dynamo::{Dynamo, Item, after, from_item, limit, next, s, start},
     failure::{failed, unreadable},
-    keys::{DUE, ID, LA, PUSH, PUSH_AT, WAKE, WAKE_AT, WAKES},
+    keys::{DUE, ESCALATED, ID, LA, PUSH, PUSH_AT, WAKE, WAKE_AT, WAKES},
     mailbox::item,
 };
 use crate::{
@@ -21,7 +27,7 @@ use crate::{
         time::sortable,
         ways_out::{Push, Pushes, Way},
     },
-    ports::{MailboxWatch, Page, PageRequest, PortResult},
+    ports::{MailboxWatch, Page, PageRequest, PortError, PortResult},
 };
 
 /// What the index of wakes holds of a notification.
@@ -33,31 +39,25 @@ struct Wake {
 
 impl MailboxWatch for Dynamo {
     async fn wakes_before(&self, moment: Timestamp, page: &PageRequest) -> PortResult<Page<(AuthorityCode, Uuid)>> {
-        const STEP: &str = "mailbox.wakes.query";
-        let from = after(page.after.as_ref())?;
-        let from = start(from.map(|[at, la, id]| [(WAKE, s(DUE)), (WAKE_AT, s(at)), (LA, s(la)), (ID, s(id))]));
-        let query = self.client.query().table_name(&self.tables.mailbox).index_name(WAKES).limit(limit(page.limit));
-        let query = query
-            .key_condition_expression("wake = :due AND wake_at < :moment")
-            .expression_attribute_values(":due", s(DUE))
-            .expression_attribute_values(":moment", s(sortable(moment)));
-        let found = query.set_exclusive_start_key(from).send().await.map_err(failed(STEP))?;
-        let items = found.items.unwrap_or_default().into_iter();
-        let items = items.map(|item| from_item::<Wake>(item, STEP).map(|Wake { la, id }| (la, id)));
-        let next = next(found.last_evaluated_key, &[WAKE_AT, LA, ID]);
-        Ok(Page { items: items.collect::<PortResult<_>>()?, next })
+        let until = |query: QueryFluentBuilder| query.key_condition_expression("wake = :wake AND wake_at < :moment");
+        self.woken(DUE, moment, until, page).await
+    }
+
+    async fn escalated_since(&self, moment: Timestamp, page: &PageRequest) -> PortResult<Page<(AuthorityCode, Uuid)>> {
+        let from = |query: QueryFluentBuilder| query.key_condition_expression("wake = :wake AND wake_at >= :moment");
+        self.woken(ESCALATED, moment, from, page).await
     }
 
     async fn escalate(&self, held: &Delivered, at: Timestamp, ways: &[Way]) -> PortResult<bool> {
         const STEP: &str = "mailbox.escalate";
         let pending = || serde_dynamo::to_attribute_value(Push::default()).map_err(|_| unreadable(STEP));
-        let mut set = "SET escalatedAt = :at".to_owned();
+        // It stays in the index, so that how many lie there escalated can be told from what is, not from what was said of it.
+        let mut set = format!("SET escalatedAt = :at, {WAKE} = :escalated, {WAKE_AT} = :since");
         let mut condition = "#state = :unread AND attribute_not_exists(escalatedAt)".to_owned();
         let mut update = self.update_mailbox(&held.notification.authority, s(held.notification.id));
         if !ways.is_empty() {
-            set.push_str(&format!(", {PUSH} = :due, {PUSH_AT} = :push_at"));
+            set.push_str(&format!(", {PUSH} = :due, {PUSH_AT} = :since"));
             update = update.expression_attribute_values(":due", s(DUE));
-            update = update.expression_attribute_values(":push_at", s(sortable(at)));
             if held.pushes.is_empty() {
                 let pushes: Pushes = ways.iter().map(|way| (*way, Push::default())).collect();
                 let pushes = serde_dynamo::to_attribute_value(pushes).map_err(|_| unreadable(STEP))?;
@@ -73,15 +73,22 @@ impl MailboxWatch for Dynamo {
             }
         }
         let update = update
-            .update_expression(format!("{set} REMOVE escalateAt, {WAKE}, {WAKE_AT}"))
+            .update_expression(format!("{set} REMOVE escalateAt"))
             .condition_expression(condition)
+            .return_values_on_condition_check_failure(AllOld)
+            .expression_attribute_values(":escalated", s(ESCALATED))
+            .expression_attribute_values(":since", s(sortable(at)))
             .expression_attribute_names("#state", "state")
             .expression_attribute_values(":unread", s(State::Unread.name()))
             .expression_attribute_values(":at", s(at.to_string()));
         match update.send().await {
             Ok(_) => Ok(true),
-            Err(e) if e.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(false),
-            Err(error) => Err(failed(STEP)(error)),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    Ok(refused.item.as_ref().is_some_and(|item| escalated_at(item) == Some(at)))
+                }
+                _ => Err(failed(STEP)(error)),
+            },
         }
     }
 
@@ -97,18 +104,54 @@ impl MailboxWatch for Dynamo {
         }
         match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
             Ok(_) => Ok(true),
-            // One was read meanwhile, or another process is at it: what still waits is seen again by the next call.
-            Err(e)
-                if matches!(e.as_service_error(), Some(TransactWriteItemsError::TransactionCanceledException(_))) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(failed(STEP)(error)),
+            Err(error) => match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => match hindrance(cancelled) {
+                    None => Ok(false),
+                    Some(cause) => Err(PortError { step: STEP, cause: cause.to_owned(), retryable: true }),
+                },
+                _ => Err(failed(STEP)(error)),
+            },
         }
     }
 }
 
+/// When an item was escalated.
+fn escalated_at(item: &Item) -> Option<Timestamp> {
+    item.get("escalatedAt")?.as_s().ok()?.parse().ok()
+}
+
+/// Why a digest could not be delivered, where it was not that one of its members was read meanwhile or that another process is at
+/// it: what still waits then is seen again by the next call.
+fn hindrance(cancelled: &TransactionCanceledException) -> Option<&str> {
+    let raced = ["None", "ConditionalCheckFailed", "TransactionConflict"];
+    let codes: Vec<_> = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code()).collect();
+    let other = codes.iter().find(|code| !raced.contains(*code)).copied();
+    other.or(codes.iter().all(|code| *code == "None").then_some("TransactionCanceledException"))
+}
+
 impl Dynamo {
+    /// A part of the index of wakes.
+    async fn woken(
+        &self,
+        wake: &str,
+        moment: Timestamp,
+        part: impl Fn(QueryFluentBuilder) -> QueryFluentBuilder,
+        page: &PageRequest,
+    ) -> PortResult<Page<(AuthorityCode, Uuid)>> {
+        const STEP: &str = "mailbox.wakes.query";
+        let from = after(page.after.as_ref())?;
+        let from = start(from.map(|[at, la, id]| [(WAKE, s(wake)), (WAKE_AT, s(at)), (LA, s(la)), (ID, s(id))]));
+        let query = self.client.query().table_name(&self.tables.mailbox).index_name(WAKES).limit(limit(page.limit));
+        let query = part(query)
+            .expression_attribute_values(":wake", s(wake))
+            .expression_attribute_values(":moment", s(sortable(moment)));
+        let found = query.set_exclusive_start_key(from).send().await.map_err(failed(STEP))?;
+        let items = found.items.unwrap_or_default().into_iter();
+        let items = items.map(|item| from_item::<Wake>(item, STEP).map(|Wake { la, id }| (la, id)));
+        let next = next(found.last_evaluated_key, &[WAKE_AT, LA, ID]);
+        Ok(Page { items: items.collect::<PortResult<_>>()?, next })
+    }
+
     /// Notes that one goes out in a digest, if it still waits for one.
     fn goes_into(
         &self,
@@ -124,5 +167,32 @@ impl Dynamo {
             .expression_attribute_names("#digest", "digest")
             .expression_attribute_values(":digest", digest)
             .build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::CancellationReason;
+
+    use super::*;
+
+    #[test]
+    fn r84_a_transaction_that_was_throttled_is_no_race() {
+        let cancelled = |codes: &[&str]| {
+            let reasons = codes.iter().map(|code| CancellationReason::builder().code(*code).build()).collect();
+            TransactionCanceledException::builder().set_cancellation_reasons(Some(reasons)).build()
+        };
+        for race in [&["None", "ConditionalCheckFailed"][..], &["TransactionConflict", "None"]] {
+            assert_eq!(hindrance(&cancelled(race)), None, "{race:?}");
+        }
+        for (codes, cause) in [
+            (&["None", "ThrottlingError"][..], "ThrottlingError"),
+            (&["ConditionalCheckFailed", "ProvisionedThroughputExceeded"], "ProvisionedThroughputExceeded"),
+            (&["ValidationError"], "ValidationError"),
+            (&["None"], "TransactionCanceledException"),
+            (&[], "TransactionCanceledException"),
+        ] {
+            assert_eq!(hindrance(&cancelled(codes)), Some(cause), "{codes:?}");
+        }
     }
 }

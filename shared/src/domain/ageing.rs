@@ -62,9 +62,10 @@ impl Quantiles {
 }
 
 impl Ageing {
-    /// The report over an authority's notifications of the last [`SPAN`] and the oldest unread one of all time.
+    /// The report over an authority's notifications of the last [`SPAN`], and when the oldest unread one of all time
+    /// reached the mailbox.
     #[must_use]
-    pub fn of(authority: &AuthorityCode, now: Timestamp, recent: &[Delivered], oldest: Option<&Delivered>) -> Self {
+    pub fn of(authority: &AuthorityCode, now: Timestamp, recent: &[Delivered], oldest: Option<Timestamp>) -> Self {
         let count = |state| recent.iter().filter(|held| held.state == state).count();
         let seconds = |times: &mut dyn Iterator<Item = SignedDuration>| times.map(|t| t.as_secs()).collect();
         Self {
@@ -76,7 +77,7 @@ impl Ageing {
             acknowledged: count(State::Acknowledged),
             actioned: count(State::Actioned),
             escalated: recent.iter().filter(|held| held.escalated_at.is_some()).count(),
-            oldest_unread_seconds: oldest.map(|held| now.duration_since(held.delivered_at).as_secs().max(0)),
+            oldest_unread_seconds: oldest.map(|at| now.duration_since(at).as_secs().max(0)),
             to_deliver: Quantiles::of(seconds(&mut recent.iter().map(Delivered::time_to_deliver))),
             to_acknowledge: Quantiles::of(seconds(&mut recent.iter().filter_map(Delivered::time_to_acknowledge))),
         }

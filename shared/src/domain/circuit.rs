@@ -9,6 +9,10 @@ pub const FAILURES: u32 = 3;
 const FIRST_REST: SignedDuration = SignedDuration::from_secs(30);
 /// For how long at the most: a receiver that is well again is found out within this time.
 const LONGEST_REST: SignedDuration = SignedDuration::from_mins(15);
+/// For how long a receiver that was slow is left alone before the next push: others are to have their turn.
+const PAUSE: SignedDuration = SignedDuration::from_secs(15);
+/// A push that takes longer than this was slow.
+pub const SLOW: SignedDuration = SignedDuration::from_secs(3);
 /// For how long one probe keeps the others back. Longer than any push takes.
 const PROBE: SignedDuration = SignedDuration::from_secs(60);
 
@@ -49,9 +53,13 @@ impl Circuit {
         }
     }
 
-    /// After a push that the receiver took; `None` where that is no news.
+    /// After a push that the receiver took in so much time; `None` where that is no news. One that was slow is tried with one push
+    /// at a time, after a pause, until it is fast.
     #[must_use]
-    pub fn after_success(&self) -> Option<Self> {
+    pub fn after_success(&self, now: Timestamp, took: SignedDuration) -> Option<Self> {
+        if took > SLOW {
+            return Some(self.next(Self { rests_until: Some(now + PAUSE), ..Self::default() }));
+        }
         (self.failures > 0 || self.rests_until.is_some()).then(|| self.next(Self::default()))
     }
 
@@ -96,14 +104,32 @@ mod tests {
             assert_eq!(probing.verdict(at(now + 59)), Verdict::Rest(at(now + 60)), "one at a time");
             circuit = probing;
         }
-        let well = circuit.after_success().expect("news");
-        assert_eq!((well.verdict(at(now)), well.failures, well.after_success()), (Verdict::Send, 0, None));
+        let well = circuit.after_success(at(now), FAST).expect("news");
+        assert_eq!((well.verdict(at(now)), well.failures, well.after_success(at(now), FAST)), (Verdict::Send, 0, None));
+    }
+
+    const FAST: SignedDuration = SignedDuration::from_secs(1);
+
+    #[test]
+    fn r75_a_slow_receiver_gets_one_push_at_a_time_with_a_pause_between_until_it_is_fast() {
+        let mut circuit = Circuit::default();
+        for second in [0, 20, 40] {
+            circuit = circuit.after_success(at(second), SLOW + FAST).expect("news");
+            assert_eq!(circuit.verdict(at(second + 14)), Verdict::Rest(at(second + 15)));
+            let Verdict::Probe(probing) = circuit.verdict(at(second + 15)) else { panic!("{circuit:?}") };
+            assert_eq!(probing.verdict(at(second + 16)), Verdict::Rest(at(second + 75)), "one at a time");
+            circuit = probing;
+        }
+        let failed = circuit.after_failure(at(60));
+        assert_eq!(failed.verdict(at(60)), Verdict::Send, "one failure is not three");
+        let well = circuit.after_success(at(60), SLOW).expect("news");
+        assert_eq!(well.verdict(at(60)), Verdict::Send);
     }
 
     #[test]
     fn r75_a_success_between_failures_starts_the_count_anew() {
         let two = Circuit::default().after_failure(at(0)).after_failure(at(0));
-        let one = two.after_success().expect("news").after_failure(at(1));
+        let one = two.after_success(at(1), FAST).expect("news").after_failure(at(1));
         assert_eq!((one.failures, one.verdict(at(1))), (1, Verdict::Send));
         assert!(one.revision > two.revision, "every change counts");
     }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
@@ -22,8 +23,9 @@ struct Message {
     change: NumberChange,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     new_number: Option<NhsNumber>,
-    #[serde(default)]
-    adopted: bool,
+    /// It must be said where there is a new number to tell: silence is no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    adopted: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<Uuid>,
 }
@@ -40,25 +42,51 @@ pub struct NumberChangeTold {
     pub id: Option<Uuid>,
 }
 
-/// A number is told to have changed into itself.
+/// Why a change cannot be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the new number is the old one")]
-pub struct SameNumber;
+pub enum NoChange {
+    /// A number is told to have changed into itself.
+    #[error("the new number is the old one")]
+    SameNumber,
+    /// There is a new number, and no word on whether the child was adopted (R88).
+    #[error("it does not say whether the child was adopted")]
+    AdoptionUnsaid,
+}
+
+/// A message without any new number in it, for whoever keeps what could not be read: it may be about an adopted child (R88). What is
+/// no JSON comes back as it is.
+#[must_use]
+pub fn without_new_number(body: &str) -> String {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(members) => {
+                members.retain(|name, _| !name.eq_ignore_ascii_case("newNumber"));
+                members.values_mut().for_each(strip);
+            }
+            Value::Array(values) => values.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    let Ok(mut value) = serde_json::from_str::<Value>(body) else { return body.to_owned() };
+    let whole = value.clone();
+    strip(&mut value);
+    if value == whole { body.to_owned() } else { value.to_string() }
+}
 
 impl NumberChangeTold {
     /// A change.
     ///
     /// # Errors
-    /// [`SameNumber`]
+    /// [`NoChange::SameNumber`]
     pub fn new(
         number: NhsNumber,
         change: NumberChange,
         new_number: Option<NhsNumber>,
         adopted: bool,
         id: Option<Uuid>,
-    ) -> Result<Self, SameNumber> {
+    ) -> Result<Self, NoChange> {
         if new_number.as_ref() == Some(&number) {
-            return Err(SameNumber);
+            return Err(NoChange::SameNumber);
         }
         // R88: from here on nobody can tell it any more.
         Ok(Self { number, change, new_number: new_number.filter(|_| !adopted), adopted, id })
@@ -108,17 +136,20 @@ impl NumberChangeTold {
 }
 
 impl TryFrom<Message> for NumberChangeTold {
-    type Error = SameNumber;
+    type Error = NoChange;
 
-    fn try_from(told: Message) -> Result<Self, SameNumber> {
+    fn try_from(told: Message) -> Result<Self, NoChange> {
         let Message { nhs_number, change, new_number, adopted, id } = told;
-        Self::new(nhs_number, change, new_number, adopted, id)
+        if new_number.is_some() && adopted.is_none() {
+            return Err(NoChange::AdoptionUnsaid);
+        }
+        Self::new(nhs_number, change, new_number, adopted.unwrap_or(false), id)
     }
 }
 
 impl From<NumberChangeTold> for Message {
     fn from(told: NumberChangeTold) -> Self {
         let NumberChangeTold { number, change, new_number, adopted, id } = told;
-        Self { nhs_number: number, change, new_number, adopted, id }
+        Self { nhs_number: number, change, new_number, adopted: Some(adopted), id }
     }
 }

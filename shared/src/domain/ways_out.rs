@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{authority::AuthorityCode, notification::Notification};
+use super::{
+    authority::AuthorityCode,
+    notification::{Delivered, Notification},
+};
 
 /// A way out beside the mailbox (R73).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,6 +35,12 @@ impl Way {
             Self::SecondWebhook => "second-webhook",
             Self::SecondMesh => "second-mesh",
         }
+    }
+
+    /// Whether it leads to the second contact (R85).
+    #[must_use]
+    pub const fn is_second(self) -> bool {
+        matches!(self, Self::SecondWebhook | Self::SecondMesh)
     }
 }
 
@@ -226,6 +235,39 @@ impl PushTask {
     pub fn all<'a>(notification: &'a Notification, pushes: &'a Pushes) -> impl Iterator<Item = Self> + 'a {
         let Notification { id, authority, trace_id, .. } = notification;
         pushes.keys().map(|way| Self::new(authority.clone(), *id, *way, *trace_id))
+    }
+}
+
+/// A notification as it goes out: what a receiver is sent is its JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outgoing<'a> {
+    /// The message's own id, of which a receiver takes each once. The second contact's is another one than the first's: the two may
+    /// share a system, which would else take an escalation for what it has already (R85).
+    #[serde(skip)]
+    pub id: Uuid,
+    /// The notification.
+    #[serde(flatten)]
+    pub notification: &'a Notification,
+    /// When it was escalated, where that is why it is sent (R85).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub escalated_at: Option<Timestamp>,
+}
+
+impl<'a> Outgoing<'a> {
+    /// To the authority itself.
+    #[must_use]
+    pub const fn first(notification: &'a Notification) -> Self {
+        Self { id: notification.id, notification, escalated_at: None }
+    }
+}
+
+impl PushTask {
+    /// What is sent of a delivered notification.
+    #[must_use]
+    pub fn outgoing<'a>(&self, held: &'a Delivered) -> Outgoing<'a> {
+        let first = Outgoing::first(&held.notification);
+        if self.way.is_second() { Outgoing { id: self.id, escalated_at: held.escalated_at, ..first } } else { first }
     }
 }
 

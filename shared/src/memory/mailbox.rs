@@ -33,6 +33,12 @@ fn listed<'a>(held: impl Iterator<Item = &'a Delivered>, request: &PageRequest) 
     page(sorted.into_iter(), Ascending, request)
 }
 
+/// What the index of wakes has of a notification, by its place there.
+fn positioned((at, held): (Timestamp, &Delivered)) -> (String, (AuthorityCode, Uuid)) {
+    let (authority, id) = (held.notification.authority.clone(), held.notification.id);
+    (format!("{}|{authority}|{id}", sortable(at)), (authority, id))
+}
+
 impl Mailbox for Register {
     async fn deliver(&self, delivered: &Delivered) -> PortResult<bool> {
         let mut tables = lock(&self.0);
@@ -97,11 +103,7 @@ impl MailboxWatch for Register {
     async fn wakes_before(&self, moment: Timestamp, request: &PageRequest) -> PortResult<Page<(AuthorityCode, Uuid)>> {
         let tables = lock(&self.0);
         let due = tables.mailbox.values().filter_map(|held| Some((held.wakes_at().filter(|at| *at < moment)?, held)));
-        let entry = |(at, held): (Timestamp, &Delivered)| {
-            let (authority, id) = (held.notification.authority.clone(), held.notification.id);
-            (format!("{}|{authority}|{id}", sortable(at)), (authority, id))
-        };
-        let sorted: BTreeMap<_, _> = due.map(entry).collect();
+        let sorted: BTreeMap<_, _> = due.map(positioned).collect();
         page(sorted.into_iter(), Ascending, request)
     }
 
@@ -110,7 +112,7 @@ impl MailboxWatch for Register {
         let key = key(held);
         let Some(held) = tables.mailbox.get_mut(&key) else { return Ok(false) };
         if held.state != State::Unread || held.escalated_at.is_some() {
-            return Ok(false);
+            return Ok(held.escalated_at == Some(at));
         }
         (held.escalated_at, held.escalate_at) = (Some(at), None);
         held.pushes.extend(ways.iter().map(|way| (*way, Push::default())));
@@ -118,6 +120,18 @@ impl MailboxWatch for Register {
             tables.push.due.insert(key, at);
         }
         Ok(true)
+    }
+
+    async fn escalated_since(
+        &self,
+        moment: Timestamp,
+        request: &PageRequest,
+    ) -> PortResult<Page<(AuthorityCode, Uuid)>> {
+        let tables = lock(&self.0);
+        let unread = tables.mailbox.values().filter(|held| held.state == State::Unread);
+        let escalated = unread.filter_map(|held| Some((held.escalated_at.filter(|at| *at >= moment)?, held)));
+        let sorted: BTreeMap<_, _> = escalated.map(positioned).collect();
+        page(sorted.into_iter(), Ascending, request)
     }
 
     async fn put_digest(&self, digest: &Delivered, held: &[Delivered]) -> PortResult<bool> {

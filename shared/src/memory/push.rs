@@ -40,8 +40,8 @@ impl PushOutbox for Register {
         page(sorted.into_iter(), Ascending, request)
     }
 
-    async fn pushes_queued(&self, authority: &AuthorityCode, id: Uuid) -> PortResult<()> {
-        lock(&self.0).push.due.remove(&(authority.to_string(), id));
+    async fn pushes_queued(&self, authority: &AuthorityCode, id: Uuid, since: Timestamp) -> PortResult<()> {
+        lock(&self.0).push.due.retain(|key, at| *key != (authority.to_string(), id) || *at != since);
         Ok(())
     }
 }

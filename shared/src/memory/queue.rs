@@ -2,6 +2,8 @@
 
 use std::sync::Mutex;
 
+use jiff::Timestamp;
+
 use super::lock;
 use crate::{
     domain::{notification::Notification, ways_out::PushTask},
@@ -50,7 +52,7 @@ impl Queue {
 }
 
 impl NotificationQueue for Queue {
-    async fn send(&self, notifications: &[Notification]) -> Vec<PortResult<()>> {
+    async fn send(&self, notifications: &[Notification], _: Timestamp) -> Vec<PortResult<()>> {
         let refused = std::mem::take(&mut *lock(&self.refuses));
         let tell = |(entry, asn): (usize, &Notification)| {
             self.tell(entry, &refused, Sent::Notification(Box::new(asn.clone())))

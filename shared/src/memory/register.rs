@@ -30,8 +30,8 @@ use crate::{
     },
     ports::{
         AccessHistory, AccessLog, AccessReader, AccessSearch, AuthorityList, ContactLog, ContactStanding, Directory,
-        Guard, NoticeOutbox, Outbox, Page, PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortError,
-        PortResult, SettingDirectory, Standing, Unaudited, UploadLog, UploadReader,
+        Guard, LookLog, NoticeOutbox, Outbox, Page, PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter,
+        PortError, PortResult, SettingDirectory, Standing, Unaudited, UploadLog, UploadReader,
     },
 };
 
@@ -46,6 +46,7 @@ pub(super) struct Tables {
     unaudited: BTreeSet<(String, Uuid)>,
     /// Notices that are still owed, by their place in the outbox.
     notices: BTreeMap<String, Notification>,
+    looked: Option<Timestamp>,
     uploads: BTreeMap<(String, u64), Upload>,
     contacts: HashMap<String, ContactStanding>,
     pub(super) mailbox: BTreeMap<(String, Uuid), Delivered>,
@@ -277,6 +278,17 @@ impl NoticeOutbox for Register {
         let entry = |notice: &Notification| (Owing::Notice(Box::new(notice.clone())).position(), notice.clone());
         lock(&self.0).notices.extend(notices.iter().map(entry));
         Ok(())
+    }
+}
+
+impl LookLog for Register {
+    async fn note_look(&self, at: Timestamp) -> PortResult<()> {
+        lock(&self.0).looked = Some(at);
+        Ok(())
+    }
+
+    async fn last_look(&self) -> PortResult<Option<Timestamp>> {
+        Ok(lock(&self.0).looked)
     }
 }
 

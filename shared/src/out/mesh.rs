@@ -12,7 +12,10 @@ use uuid::Uuid;
 
 use super::{Limits, client, judge, unanswered};
 use crate::{
-    domain::{notification::Notification, receiver::Reach, ways_out::MeshBox},
+    domain::{
+        receiver::Reach,
+        ways_out::{MeshBox, Outgoing},
+    },
     ports::{Again, Mesh, MeshSecrets, NotTaken, PushSecrets, SecretKeeper, Tracked},
     wire::mesh::{ACCEPT, Accepted, Chunks, MeshSender, Tracking, message_headers},
 };
@@ -21,6 +24,8 @@ use crate::{
 const LIMITS: Limits = Limits { connect: Duration::from_secs(3), whole: Duration::from_secs(10) };
 /// The longest answer that is read, in bytes.
 const LONGEST_ANSWER: usize = 64 * 1024;
+/// How often at the most one notification is sent anew after MESH has given it up.
+const MOST_ANEW: usize = 20;
 
 /// Where MESH is, and who we are there.
 #[derive(Debug, Clone)]
@@ -49,6 +54,16 @@ enum Held {
     One(Tracking),
     /// Whichever it was, the authority gets it.
     Several,
+}
+
+/// How far a message has come already.
+enum Stage {
+    /// MESH has none of it: it goes under this id.
+    New(Uuid),
+    /// MESH has its first chunk.
+    Begun(String),
+    /// MESH has it; its id of it, where it has just one.
+    There(Option<String>),
 }
 
 /// A client with the secrets of the moment.
@@ -171,6 +186,25 @@ impl Session<'_> {
         }
     }
 
+    /// Where to go on with a message of this id: at its beginning, after its first chunk, or nowhere.
+    async fn stage(&self, first: Uuid) -> Result<Stage, NotTaken> {
+        let mut id = first;
+        for _ in 0..MOST_ANEW {
+            // R76: what was sent before, by a process that died before it could say so, is not sent again.
+            match self.tracked_by_our_id(&id.to_string()).await? {
+                Held::Several => return Ok(Stage::There(None)),
+                Held::Nothing => return Ok(Stage::New(id)),
+                Held::One(held) if held.is_incomplete() => return Ok(Stage::Begun(held.message_id)),
+                // That one is lost. The next has an id that whoever sends it once more comes to as well.
+                Held::One(held) if held.stands() == Tracked::Undelivered => {
+                    id = Uuid::new_v5(&id, held.message_id.as_bytes());
+                }
+                Held::One(held) => return Ok(Stage::There(Some(held.message_id))),
+            }
+        }
+        Err(NotTaken { code: "not-collected", status: None, again: Again::Never })
+    }
+
     async fn send_chunk(&self, chunks: &Chunks, number: usize, message: &str) -> Result<(), NotTaken> {
         let request = self.request(Method::POST, &["outbox", message, &number.to_string()])?;
         let request = chunks.headers(number).into_iter().fold(request, |r, (name, value)| r.header(name, value));
@@ -211,19 +245,16 @@ impl<S: SecretKeeper> Mesh for MeshOut<S> {
     async fn send_mesh(
         &self,
         to: &MeshBox,
-        local_id: Uuid,
-        notification: &Notification,
+        outgoing: &Outgoing<'_>,
         now: Timestamp,
     ) -> Result<Option<String>, NotTaken> {
         let session = self.session(now).await?;
-        let body = serde_json::to_vec(notification).map_err(|_| ours("notification-unwritten"))?;
+        let body = serde_json::to_vec(outgoing).map_err(|_| ours("notification-unwritten"))?;
         let chunks = Chunks::of(&body, session.config.chunk_bytes);
-        // R76: what was sent before, by a process that died before it could say so, is not sent again.
-        let message = match session.tracked_by_our_id(&local_id.to_string()).await? {
-            Held::Several => return Ok(None),
-            Held::One(held) if !held.is_incomplete() => return Ok(Some(held.message_id)),
-            Held::One(held) => held.message_id,
-            Held::Nothing => {
+        let message = match session.stage(outgoing.id).await? {
+            Stage::There(receipt) => return Ok(receipt),
+            Stage::Begun(message) => message,
+            Stage::New(local_id) => {
                 let request = session.request(Method::POST, &["outbox"])?;
                 let MeshConfig { mailbox, workflow, .. } = session.config;
                 let headers = message_headers(mailbox, &to.mailbox, workflow, local_id);

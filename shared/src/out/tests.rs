@@ -19,7 +19,12 @@ use uuid::Uuid;
 
 use super::{Limits, WebhookOut, resolve::LookUp};
 use crate::{
-    domain::{notification::Notification, receiver::Reach, ways_out::Webhook},
+    domain::{
+        notification::{Delivered, Notification},
+        reading::Reading,
+        receiver::Reach,
+        ways_out::{Outgoing, PushTask, Way, WaysOut, Webhook},
+    },
     ports::{Again, NotTaken, PortError, PortResult, PushSecrets, SecretKeeper, Webhooks},
     wire::webhook::WebhookKey,
 };
@@ -131,7 +136,7 @@ async fn send(kind: Kind) -> (Result<(), NotTaken>, Vec<String>) {
     let (port, mut told) = receiver(kind).await;
     let out = WebhookOut::limited(Keeper::with(None), Reach::ThisMachineToo, LIMITS).expect("TLS");
     let to = Webhook::at(format!("http://127.0.0.1:{port}/asn?x=1"));
-    let result = out.send_webhook(&to, &notification(), at()).await;
+    let result = out.send_webhook(&to, &Outgoing::first(&notification()), at()).await;
     let mut requests = Vec::new();
     while let Ok(request) = told.try_recv() {
         requests.push(request);
@@ -149,7 +154,7 @@ async fn r74_a_webhook_is_the_notification_signed_by_every_key_in_use() {
     let keeper = Keeper::with(Some("the master before"));
     let out = WebhookOut::new(keeper, Reach::ThisMachineToo).expect("TLS");
     let to = Webhook { url: format!("http://127.0.0.1:{port}/asn?x=1"), keys: vec![2, 1] };
-    assert_eq!(out.send_webhook(&to, &notification(), at()).await, Ok(()));
+    assert_eq!(out.send_webhook(&to, &Outgoing::first(&notification()), at()).await, Ok(()));
     let request = told.recv().await.expect("a request");
     let (head, body) = request.split_once("\r\n\r\n").expect("head and body");
     assert_eq!(body, serde_json::to_string(&notification()).expect("JSON"));
@@ -210,12 +215,36 @@ async fn r74_dead_slow_and_lying_receivers() {
     }
 }
 
+/// The second contact may share a system with the first, which takes each id once: what is escalated must not pass for what it has.
+#[tokio::test]
+async fn r85_the_second_contact_is_sent_a_message_of_its_own_that_says_it_is_escalated() {
+    let (port, mut told) = receiver(Kind::Says("HTTP/1.1 204 No Content\r\n\r\n")).await;
+    let out = WebhookOut::new(Keeper::with(None), Reach::ThisMachineToo).expect("TLS");
+    let delivered = Delivered::new(notification(), at(), &WaysOut::default(), &Reading::default());
+    let held = Delivered { escalated_at: Some(at()), ..delivered };
+    let mut seen = Vec::new();
+    for way in [Way::Webhook, Way::SecondWebhook] {
+        let task = PushTask::new(held.notification.authority.clone(), held.notification.id, way, Uuid::nil());
+        let to = Webhook::at(format!("http://127.0.0.1:{port}/asn"));
+        assert_eq!(out.send_webhook(&to, &task.outgoing(&held), at()).await, Ok(()));
+        let request = told.recv().await.expect("a request");
+        let (head, body) = request.split_once("\r\n\r\n").expect("head and body");
+        let id = head.lines().find_map(|line| line.strip_prefix("webhook-id: ")).expect("an id").to_owned();
+        let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!(body["id"], held.notification.id.to_string(), "what to acknowledge");
+        seen.push((id, body.get("escalatedAt").cloned()));
+    }
+    assert_eq!(seen[0], (held.notification.id.to_string(), None));
+    assert_eq!(seen[1].1, Some(serde_json::to_value(at()).expect("JSON")));
+    assert_ne!(seen[0].0, seen[1].0);
+}
+
 #[tokio::test]
 async fn a_port_where_nobody_listens() {
     let port = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address").port();
     let out = WebhookOut::limited(Keeper::with(None), Reach::ThisMachineToo, LIMITS).expect("TLS");
     let to = Webhook::at(format!("http://127.0.0.1:{port}/"));
-    let result = out.send_webhook(&to, &notification(), at()).await;
+    let result = out.send_webhook(&to, &Outgoing::first(&notification()), at()).await;
     assert_eq!(result, Err(NotTaken { code: "not-reached", status: None, again: Again::Later(None) }));
 }
 
@@ -252,7 +281,9 @@ async fn r74_a_name_that_stands_for_an_inner_address_is_not_connected_to() {
     ] {
         let names = Names { answers: vec![answers.clone()], asked: AtomicUsize::new(0) };
         let out = WebhookOut::resolving_with(names, Keeper::with(None), Reach::Internet, LIMITS).expect("TLS");
-        let result = out.send_webhook(&Webhook::at("https://council.example/asn"), &notification(), at()).await;
+        let result = out
+            .send_webhook(&Webhook::at("https://council.example/asn"), &Outgoing::first(&notification()), at())
+            .await;
         assert_eq!(result, refused, "{answers:?}");
     }
 }
@@ -263,7 +294,9 @@ async fn r74_a_name_that_changes_its_mind_gains_nothing() {
     let names = Names { answers: vec![vec!["192.0.2.1"], vec!["127.0.0.1"]], asked: AtomicUsize::new(0) };
     let out = WebhookOut::resolving_with(names, Keeper::with(None), Reach::Internet, LIMITS).expect("TLS");
     for _ in 0..2 {
-        let result = out.send_webhook(&Webhook::at("https://council.example/asn"), &notification(), at()).await;
+        let result = out
+            .send_webhook(&Webhook::at("https://council.example/asn"), &Outgoing::first(&notification()), at())
+            .await;
         assert_eq!(result.expect_err("refused").code, "address-refused");
     }
     // A local stack may connect to this machine, and the look-up that was checked is the one that is used.
@@ -271,16 +304,19 @@ async fn r74_a_name_that_changes_its_mind_gains_nothing() {
     let names = Names { answers: vec![vec!["127.0.0.1"], vec!["10.0.0.1"]], asked: AtomicUsize::new(0) };
     let out = WebhookOut::resolving_with(names, Keeper::with(None), Reach::ThisMachineToo, LIMITS).expect("TLS");
     let to = Webhook::at(format!("http://localhost:{port}/"));
-    assert_eq!(out.send_webhook(&to, &notification(), at()).await, Ok(()));
+    assert_eq!(out.send_webhook(&to, &Outgoing::first(&notification()), at()).await, Ok(()));
     assert!(told.recv().await.is_some());
-    assert_eq!(out.send_webhook(&to, &notification(), at()).await.expect_err("changed").code, "address-refused");
+    assert_eq!(
+        out.send_webhook(&to, &Outgoing::first(&notification()), at()).await.expect_err("changed").code,
+        "address-refused"
+    );
 }
 
 #[tokio::test]
 async fn r74_what_the_directory_holds_is_checked_each_time_and_what_is_ours_is_not_blamed_on_the_receiver() {
     let out = WebhookOut::limited(Keeper::with(None), Reach::Internet, LIMITS).expect("TLS");
     for url in ["http://127.0.0.1:9001/2018-06-01/runtime/", "https://169.254.169.254/", "nonsense", ""] {
-        let result = out.send_webhook(&Webhook::at(url), &notification(), at()).await;
+        let result = out.send_webhook(&Webhook::at(url), &Outgoing::first(&notification()), at()).await;
         assert_eq!(result.expect_err("refused").code, "address-refused", "{url}");
     }
     let broken = PortError { step: "secret.get", cause: "Timeout".into(), retryable: true };
@@ -288,7 +324,7 @@ async fn r74_what_the_directory_holds_is_checked_each_time_and_what_is_ours_is_n
     let empty = Arc::new(Keeper(Ok(Arc::new(PushSecrets::default()))));
     for (keeper, code) in [(Arc::new(Keeper(Err(broken))), "secret-unreadable"), (empty, "no-key")] {
         let out = WebhookOut::limited(keeper, Reach::Internet, LIMITS).expect("TLS");
-        let failure = out.send_webhook(&to, &notification(), at()).await.expect_err("no key");
+        let failure = out.send_webhook(&to, &Outgoing::first(&notification()), at()).await.expect_err("no key");
         assert_eq!((failure.code, failure.again), (code, Again::NotItsFault));
     }
 }

@@ -12,9 +12,8 @@ use super::{
 };
 use crate::{
     domain::{
-        notification::Notification,
         receiver::{Reach, ReceiverUrl},
-        ways_out::Webhook,
+        ways_out::{Outgoing, Webhook},
     },
     ports::{Again, NotTaken, SecretKeeper, Webhooks},
     wire::webhook::{WebhookKey, headers},
@@ -57,7 +56,7 @@ impl<S: SecretKeeper> WebhookOut<S> {
 }
 
 impl<S: SecretKeeper> Webhooks for WebhookOut<S> {
-    async fn send_webhook(&self, to: &Webhook, notification: &Notification, now: Timestamp) -> Result<(), NotTaken> {
+    async fn send_webhook(&self, to: &Webhook, outgoing: &Outgoing<'_>, now: Timestamp) -> Result<(), NotTaken> {
         let ours = |code| NotTaken { code, status: None, again: Again::NotItsFault };
         // R74: the directory may hold anything.
         let url = ReceiverUrl::parse(&to.url, self.reach).map_err(|_| NotTaken {
@@ -65,18 +64,18 @@ impl<S: SecretKeeper> Webhooks for WebhookOut<S> {
             status: None,
             again: Again::Later(None),
         })?;
-        let body = serde_json::to_vec(notification).map_err(|_| ours("notification-unwritten"))?;
+        let body = serde_json::to_vec(outgoing).map_err(|_| ours("notification-unwritten"))?;
         let secrets = self.secrets.push_secrets().await.map_err(|_| ours("secret-unreadable"))?;
         let masters = [Some(&secrets.master), secrets.previous_master.as_ref()];
         let masters = masters.into_iter().flatten().filter(|master| !master.is_empty());
         let keys: Vec<_> = masters
-            .flat_map(|master| to.keys.iter().map(|n| WebhookKey::derive(master, &notification.authority, *n)))
+            .flat_map(|master| to.keys.iter().map(|n| WebhookKey::derive(master, &outgoing.notification.authority, *n)))
             .collect();
         if keys.is_empty() {
             return Err(ours("no-key"));
         }
         let mut request = self.client.post(url.as_str()).header("content-type", "application/json");
-        for (name, value) in headers(&notification.id.to_string(), now, &body, &keys) {
+        for (name, value) in headers(&outgoing.id.to_string(), now, &body, &keys) {
             request = request.header(name, value);
         }
         // The answer's body is never read: it says nothing that we need, and might have no end.

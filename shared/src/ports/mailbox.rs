@@ -68,8 +68,15 @@ pub trait MailboxWatch: Sync {
     ) -> impl Future<Output = PortResult<Page<(AuthorityCode, Uuid)>>> + Send;
 
     /// Notes that one was escalated, and that it is to be pushed on these ways besides (R85). `false` where it had been read
-    /// or escalated meanwhile.
+    /// or escalated meanwhile; by the same call, whose answer was lost, it was escalated.
     fn escalate(&self, held: &Delivered, at: Timestamp, ways: &[Way]) -> impl Future<Output = PortResult<bool>> + Send;
+
+    /// Those that were escalated at a moment or later and have not been read. The list may lag by moments.
+    fn escalated_since(
+        &self,
+        moment: Timestamp,
+        page: &PageRequest,
+    ) -> impl Future<Output = PortResult<Page<(AuthorityCode, Uuid)>>> + Send;
 
     /// Delivers a digest and notes in each of those it holds, 1 to [`DIGEST_LENGTH`](crate::domain::notice::DIGEST_LENGTH),
     /// that it went out: all of it or nothing (R84). `false` where one of them did not wait any more.

@@ -10,8 +10,8 @@ use super::{Page, PageRequest, PortResult};
 use crate::domain::{
     authority::AuthorityCode,
     circuit::Circuit,
-    notification::{Delivered, Notification},
-    ways_out::{MeshBox, Push, PushTask, Way, Webhook},
+    notification::Delivered,
+    ways_out::{MeshBox, Outgoing, Push, PushTask, Way, Webhook},
 };
 
 /// Takes push tasks.
@@ -29,8 +29,14 @@ pub trait PushOutbox: Sync {
         page: &PageRequest,
     ) -> impl Future<Output = PortResult<Page<PushesDue>>> + Send;
 
-    /// Notes that a notification's push tasks are in the queue. Repeating it changes nothing.
-    fn pushes_queued(&self, authority: &AuthorityCode, id: Uuid) -> impl Future<Output = PortResult<()>> + Send;
+    /// Notes that the push tasks which a notification has owed since a moment are in the queue; what it owes since another one,
+    /// it owes still. Repeating it changes nothing.
+    fn pushes_queued(
+        &self,
+        authority: &AuthorityCode,
+        id: Uuid,
+        since: Timestamp,
+    ) -> impl Future<Output = PortResult<()>> + Send;
 }
 
 /// A delivered notification whose push tasks are owed to the queue.
@@ -40,7 +46,7 @@ pub struct PushesDue {
     pub authority: AuthorityCode,
     /// Which.
     pub id: Uuid,
-    /// When it was delivered.
+    /// Since when: when it was delivered, or escalated.
     pub since: Timestamp,
     /// Its tasks.
     pub tasks: Vec<PushTask>,
@@ -166,7 +172,7 @@ pub trait Webhooks: Sync {
     fn send_webhook(
         &self,
         to: &Webhook,
-        notification: &Notification,
+        outgoing: &Outgoing<'_>,
         now: Timestamp,
     ) -> impl Future<Output = Result<(), NotTaken>> + Send;
 }
@@ -184,13 +190,12 @@ pub enum Tracked {
 
 /// Sends MESH messages.
 pub trait Mesh: Sync {
-    /// Sends a notification under an id of ours, unless MESH has a message of that id; MESH's id of the message, where it has
-    /// just one.
+    /// Sends a notification under its id, unless MESH has a message of that id which has not come to nothing; MESH's id of the
+    /// message, where it has just one.
     fn send_mesh(
         &self,
         to: &MeshBox,
-        local_id: Uuid,
-        notification: &Notification,
+        outgoing: &Outgoing<'_>,
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<String>, NotTaken>> + Send;
 

@@ -17,7 +17,10 @@ use crate::{
         notification::Notification,
         plan::PlanType,
     },
-    ports::{AuthorityList, NoticeOutbox, PageRequest, PlanReader, PlanRegister, PortError, PortResult, UploadReader},
+    ports::{
+        AuthorityList, LookLog, NoticeOutbox, PageRequest, PlanReader, PlanRegister, PortError, PortResult,
+        UploadReader,
+    },
 };
 
 /// How many uploads are read at a time. Files come in about the order of their sequence: reading ends with the first page of which
@@ -52,7 +55,7 @@ pub struct Found {
 /// Where the directory cannot be listed.
 pub async fn daily_notices<S>(store: &S, now: Timestamp) -> PortResult<Found>
 where
-    S: AuthorityList + UploadReader + PlanRegister + PlanReader + NoticeOutbox,
+    S: AuthorityList + UploadReader + PlanRegister + PlanReader + NoticeOutbox + LookLog,
 {
     let mut found = Found::default();
     let mut open = Vec::new();
@@ -67,6 +70,12 @@ where
     found.authorities = open.len();
     of_uploads(store, &open, now, &mut found).await;
     of_plans(store, &open, now, &mut found).await;
+    // R95
+    if found.failed.is_empty()
+        && let Err(error) = store.note_look(now).await
+    {
+        found.failed.push((None, error));
+    }
     Ok(found)
 }
 

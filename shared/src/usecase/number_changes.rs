@@ -6,7 +6,10 @@ use futures_util::FutureExt;
 
 use super::queued::{Failed, Fate, Message, set_aside_or_postpone};
 use crate::{
-    domain::{nhs_number::ChildKeySecret, number_change::NumberChangeTold},
+    domain::{
+        nhs_number::ChildKeySecret,
+        number_change::{NumberChangeTold, without_new_number},
+    },
     ports::{Clock, FailedDeliveries, NoticeOutbox, PlanReader, PortError, PortResult},
 };
 
@@ -73,13 +76,14 @@ pub async fn number_changed(
         Ok(authorities) => return Outcome::Owed(authorities),
         Err(failure) => failure,
     };
-    // What could be read goes on without the new number that an adoption forbids (R88).
+    // What could be read goes on without the new number that an adoption forbids, and what could not without any (R88).
     let body = change.ok().and_then(|change| serde_json::to_string(&change).ok());
+    let body = body.unwrap_or_else(|| without_new_number(message.body));
     let failed = Failed {
         reason: failure.code(),
         hopeless: failure.is_hopeless(),
         authority: "unknown".to_owned(),
-        body: body.as_deref().unwrap_or(message.body),
+        body: &body,
     };
     match set_aside_or_postpone(queue, clock, message, failed, backoff_seconds).await {
         Fate::SetAside => Outcome::SetAside(failure),

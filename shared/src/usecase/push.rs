@@ -13,9 +13,9 @@ use super::{deliver::queue_pushes, queued::Message};
 use crate::{
     domain::{
         authority::Status,
-        circuit::{Circuit, Verdict},
+        circuit::{Circuit, SLOW, Verdict},
         notification::Delivered,
-        ways_out::{Push, PushState, PushTask, Receiver, Way, WaysOut},
+        ways_out::{Push, PushState, PushTask, Receiver, WaysOut},
     },
     ports::{
         Again, Circuits, Claim, Clock, Directory, FailedDeliveries, Mesh, NotTaken, PageRequest, PortError, PortResult,
@@ -37,8 +37,6 @@ const LONGEST_ASKED: u32 = 3_600;
 const TRACK: (u32, u32) = (300, 3_600);
 /// A batch starts no more pushes to a receiver after this time: it must end within its function's.
 const START_WITHIN: SignedDuration = SignedDuration::from_secs(10);
-/// A receiver that takes longer than this gets one push of a batch.
-const SLOW: SignedDuration = SignedDuration::from_secs(3);
 /// Pushes owed for longer than this are swept: they were to be queued when they were delivered.
 pub const SWEEP_AFTER: SignedDuration = SignedDuration::from_mins(2);
 /// How many of those the sweep takes at a time.
@@ -134,7 +132,8 @@ where
         began: Timestamp,
     ) -> Vec<(usize, Outcome)> {
         let mut outcomes = Vec::with_capacity(pushes.len());
-        let (mut unwell, mut slow) = (false, false);
+        // Why the others are not tried, and until when their receiver rests.
+        let mut spared: Option<(&'static str, Option<Timestamp>)> = None;
         for (place, task) in pushes {
             let message = &batch[place];
             let Some(task) = task else {
@@ -142,22 +141,32 @@ where
                 continue;
             };
             let now = self.clock.now();
-            let outcome = if unwell {
-                self.wait(message, &task, self.backoff_seconds, "receiver-unwell").await
-            } else if slow || now.duration_since(began) > START_WITHIN {
-                self.wait(message, &task, 1, "receiver-slow").await
-            } else {
-                let push = AssertUnwindSafe(self.push(message, &task)).catch_unwind().await;
-                match push {
-                    Ok(outcome) => outcome.unwrap_or_else(Outcome::Retry),
-                    Err(_) => self.set_aside(message, Some(&task), "panicked").await,
-                }
+            if let Some((why, until)) = spared {
+                outcomes.push((place, self.rest(message, &task, until, why).await));
+                continue;
+            }
+            if now.duration_since(began) > START_WITHIN {
+                let seconds = 1 + spread(&task, self.backoff_seconds);
+                outcomes.push((place, self.wait(message, &task, seconds, "receiver-slow").await));
+                continue;
+            }
+            let push = AssertUnwindSafe(self.push(message, &task)).catch_unwind().await;
+            let outcome = match push {
+                Ok(outcome) => outcome.unwrap_or_else(Outcome::Retry),
+                Err(_) => self.set_aside(message, Some(&task), "panicked").await,
             };
-            slow |= self.clock.now().duration_since(now) > SLOW;
-            unwell |= matches!(outcome, Outcome::Failed(..) | Outcome::Waits("receiver-rests"));
+            let slow = self.clock.now().duration_since(now) > SLOW;
+            if let Some(why) = sparing(&outcome, slow) {
+                spared = Some((why, self.rests_until(&task).await));
+            }
             outcomes.push((place, outcome));
         }
         outcomes
+    }
+
+    /// Until when a receiver rests by what is known now; none where it does not, or where that cannot be read.
+    async fn rests_until(&self, task: &PushTask) -> Option<Timestamp> {
+        self.store.circuit(&task.authority, task.way).await.ok()?.rests_until
     }
 
     async fn push(&self, message: &Message<'_>, task: &PushTask) -> PortResult<Outcome> {
@@ -176,13 +185,10 @@ where
         let now = self.clock.now();
         let circuit = match circuit.verdict(now) {
             Verdict::Send => circuit,
-            Verdict::Rest(until) => {
-                let seconds = seconds_until(until, now).saturating_add(spread(task, self.backoff_seconds));
-                return Ok(self.wait(message, task, seconds, "receiver-rests").await);
-            }
+            Verdict::Rest(until) => return Ok(self.rest(message, task, Some(until), "receiver-rests").await),
             Verdict::Probe(probing) => {
                 if !self.store.move_circuit(&task.authority, task.way, &circuit, &probing).await? {
-                    return Ok(self.wait(message, task, self.backoff_seconds, "receiver-rests").await);
+                    return Ok(self.rest(message, task, probing.rests_until, "receiver-rests").await);
                 }
                 probing
             }
@@ -207,14 +213,10 @@ where
         circuit: &Circuit,
     ) -> PortResult<Outcome> {
         let now = self.clock.now();
-        let notification = &held.notification;
+        let outgoing = task.outgoing(held);
         let sent = match ways.receiver(task.way) {
-            Some(Receiver::Webhook(to)) => self.out.send_webhook(to, notification, now).await.map(|()| None),
-            // R76: MESH is asked by this id; the second contact's message is another one.
-            Some(Receiver::Mesh(to)) => {
-                let local_id = if task.way == Way::Mesh { notification.id } else { task.id };
-                self.out.send_mesh(to, local_id, notification, now).await
-            }
+            Some(Receiver::Webhook(to)) => self.out.send_webhook(to, &outgoing, now).await.map(|()| None),
+            Some(Receiver::Mesh(to)) => self.out.send_mesh(to, &outgoing, now).await,
             // `push` has looked.
             None => return Ok(Outcome::NotWanted),
         };
@@ -225,7 +227,7 @@ where
                 self.store
                     .record_push(task, &Push { state: PushState::Sent, receipt: receipt.clone(), ..push })
                     .await?;
-                self.note_success(task, circuit).await?;
+                self.note_success(task, circuit, now).await?;
                 if receipt.is_none() {
                     return Ok(Outcome::Sent);
                 }
@@ -258,7 +260,7 @@ where
             Again::Later(_) => self.note_failure(task).await?,
             _ => Rested::No,
         };
-        let own = self.backoff_seconds.saturating_mul(1 << (attempts.clamp(1, 16) - 1)).min(LONGEST_WAIT);
+        let own = self.backoff(attempts);
         let seconds = own.max(asked.unwrap_or(0).min(LONGEST_ASKED)).saturating_add(spread(task, own / 4));
         match self.wait(message, task, seconds, failure.code).await {
             Outcome::Waits(_) => Ok(Outcome::Failed(failure, rested)),
@@ -266,8 +268,10 @@ where
         }
     }
 
-    async fn note_success(&self, task: &PushTask, circuit: &Circuit) -> PortResult<()> {
-        if let Some(well) = circuit.after_success() {
+    /// Notes that the receiver has answered what was asked of it at a moment.
+    async fn note_success(&self, task: &PushTask, circuit: &Circuit, asked: Timestamp) -> PortResult<()> {
+        let now = self.clock.now();
+        if let Some(well) = circuit.after_success(now, now.duration_since(asked)) {
             // Where another was faster, theirs is as new as ours.
             self.store.move_circuit(&task.authority, task.way, circuit, &well).await?;
         }
@@ -300,7 +304,7 @@ where
         let since = push.at.map_or(SignedDuration::ZERO, |at| now.duration_since(at));
         let tracked = self.out.track_mesh(receipt, now).await;
         if tracked.is_ok() {
-            self.note_success(task, circuit).await?;
+            self.note_success(task, circuit, now).await?;
         }
         let state = match tracked {
             Ok(Tracked::Collected) => PushState::Collected,
@@ -319,6 +323,25 @@ where
             return Ok(self.set_aside(message, Some(task), "not-collected").await);
         }
         Ok(Outcome::Collected)
+    }
+
+    /// Lets the message wait untried for its receiver, which may rest until a moment: each time longer, so that in all the time for
+    /// which it is kept it is handed out less often than its queue allows.
+    async fn rest(
+        &self,
+        message: &Message<'_>,
+        task: &PushTask,
+        until: Option<Timestamp>,
+        why: &'static str,
+    ) -> Outcome {
+        let rest = until.map_or(0, |until| seconds_until(until, self.clock.now()));
+        let seconds = rest.max(self.backoff(message.attempts)).saturating_add(spread(task, self.backoff_seconds));
+        self.wait(message, task, seconds, why).await
+    }
+
+    /// The wait before the next try after so many, in seconds.
+    fn backoff(&self, times: u32) -> u32 {
+        self.backoff_seconds.saturating_mul(1 << (times.clamp(1, 16) - 1)).min(LONGEST_WAIT)
     }
 
     /// Lets the message wait, or gives it up where it has waited long enough.
@@ -344,6 +367,16 @@ where
             Ok(()) => Outcome::SetAside(reason.to_owned()),
             Err(error) => Outcome::Retry(error),
         }
+    }
+}
+
+/// Why the others of a receiver's pushes are not tried after this one; none where they are.
+fn sparing(outcome: &Outcome, slow: bool) -> Option<&'static str> {
+    match outcome {
+        Outcome::Failed(..) => Some("receiver-unwell"),
+        Outcome::Waits("receiver-rests") => Some("receiver-rests"),
+        _ if slow => Some("receiver-slow"),
+        _ => None,
     }
 }
 
@@ -383,7 +416,7 @@ pub async fn sweep(outbox: &impl PushOutbox, queue: &impl PushQueue, clock: &imp
         swept.found += due.items.len();
         swept.oldest = swept.oldest.or(due.items.first().map(|due| due.since));
         for due in due.items {
-            match queue_pushes(outbox, queue, &due.tasks).await {
+            match queue_pushes(outbox, queue, &due.tasks, due.since).await {
                 Ok(()) => swept.queued += 1,
                 Err(error) => swept.error = Some(error),
             }

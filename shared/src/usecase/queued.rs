@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::ports::{Clock, FailedDeliveries, PortError, SetAside};
+use crate::ports::{Clock, FailedDeliveries, PortError, QUEUED_AT, SetAside};
 
 /// After this many tries a message is set aside (R27). The queues' own redrive policies have the same number.
 pub const MAX_ATTEMPTS: u32 = 5;
@@ -27,6 +27,13 @@ pub struct Message<'a> {
 }
 
 impl Message<'_> {
+    /// When it was first put into the queue, as its sender said: a replay sends it later (R89). Where it does not say, when it
+    /// was put there now.
+    pub(super) fn queued_at(&self) -> Option<Timestamp> {
+        let said = self.attributes.iter().find(|(name, _)| *name == QUEUED_AT);
+        said.and_then(|(_, at)| at.parse().ok()).or(self.sent_at)
+    }
+
     /// The authority that stands beside the body; `unknown` where none does.
     pub(super) fn authority(&self) -> &str {
         self.attributes.iter().find(|(name, _)| *name == "authority").map_or("unknown", |(_, code)| *code)

@@ -5,6 +5,7 @@ mod history;
 mod mailboxes;
 mod notices;
 mod sensitive;
+mod settings;
 mod watch;
 
 use std::{collections::BTreeMap, future::Future};
@@ -488,12 +489,12 @@ fn r26_what_the_queue_did_not_take_stays_owed_and_the_sweep_sends_it() {
     let second = Asked::of(1).plans(&register).expect("an answer").access;
     // Of the four messages the second fails: the first access stays owed, and the second is not held up by it.
     queue.refuse_next([1]);
-    let (relayed, settled) = run(relay(&register, &queue, &[owing(&first), owing(&second)]));
+    let clock = clock();
+    let (relayed, settled) = run(relay(&register, &queue, &clock, &[owing(&first), owing(&second)]));
     assert!(matches!(relayed[..], [Relayed::Failed(_), Relayed::Sent { notifications: 2 }]), "{relayed:?}");
     assert_eq!(settled, Ok(()));
     assert_eq!(owed(&register), [first]);
 
-    let clock = clock();
     assert_eq!(run(sweep(&register, &queue, &clock)).expect("swept").found, 0, "the stream's turn first");
     clock.advance(121);
     let swept = run(sweep(&register, &queue, &clock)).expect("swept");

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::mailbox::follow_members;
 use crate::{
     domain::{
         authority::AuthorityCode,
@@ -14,13 +15,18 @@ use crate::{
         notification::{Delivered, State},
         ways_out::WaysOut,
     },
-    ports::{Clock, Directory, MailboxReader, MailboxWatch, PageRequest, PortError, PortResult, ReadingRules},
+    ports::{
+        Clock, Directory, MailboxMarks, MailboxReader, MailboxWatch, PageRequest, PortError, PortResult, ReadingRules,
+    },
 };
 
 /// How many notifications are taken at a time.
 const PAGE: usize = 200;
 /// How many are looked at at once.
 const CONCURRENCY: usize = 16;
+/// What was escalated within this time and is still unread is counted anew by each call: whatever became of the call that escalated
+/// it, the operators are told.
+pub const LATELY: SignedDuration = SignedDuration::from_mins(15);
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -29,27 +35,65 @@ pub struct Watched {
     pub escalated: Vec<Delivered>,
     /// The digests that were delivered (R84).
     pub digests: Vec<Delivered>,
+    /// How many were escalated within [`LATELY`], by this call or another, and are still unread.
+    pub escalated_lately: usize,
     /// When the one that waited longest was due; none where nothing was.
     pub oldest: Option<Timestamp>,
     /// What could not be done; it is still due, and the next call tries it again.
     pub failed: Vec<PortError>,
 }
 
-/// Escalates what was left unread for too long (R85) and delivers the digests that are due (R84). What fails hurts nothing else.
-///
-/// # Errors
-/// Where what is due cannot be listed. What was done before stays done.
+/// Something that was done, told as soon as it is.
+#[derive(Debug, Clone, Copy)]
+pub enum Done<'a> {
+    /// One was escalated.
+    Escalated(&'a Delivered),
+    /// A digest was delivered.
+    Digest(&'a Delivered),
+}
+
+/// Escalates what was left unread for too long (R85) and delivers the digests that are due (R84). What fails hurts nothing else: what
+/// was done is told all the same.
 pub async fn watch(
-    store: &(impl MailboxReader + MailboxWatch),
+    store: &(impl MailboxReader + MailboxMarks + MailboxWatch),
     directory: &(impl Directory + ReadingRules),
     clock: &impl Clock,
-) -> PortResult<Watched> {
+    tell: impl Fn(Done<'_>),
+) -> Watched {
     let now = clock.now();
     let mut watched = Watched::default();
+    let waiting = due(store, directory, now, &tell, &mut watched).await;
+    for (authority, held) in waiting {
+        if let Err(error) = digests(store, directory, &authority, held, now, &tell, &mut watched.digests).await {
+            watched.failed.push(error);
+        }
+    }
+    match escalated_lately(store, now).await {
+        Ok(count) => watched.escalated_lately = count,
+        Err(error) => watched.failed.push(error),
+    }
+    watched
+}
+
+/// Goes through all that is due and escalates what is to be; what waits for a digest, by authority.
+async fn due(
+    store: &(impl MailboxReader + MailboxMarks + MailboxWatch),
+    directory: &impl Directory,
+    now: Timestamp,
+    tell: &impl Fn(Done<'_>),
+    watched: &mut Watched,
+) -> BTreeMap<AuthorityCode, Vec<Delivered>> {
     let mut waiting: BTreeMap<AuthorityCode, Vec<Delivered>> = BTreeMap::new();
     let mut page = PageRequest { limit: PAGE, after: None };
     loop {
-        let due = store.wakes_before(now, &page).await?;
+        let due = match store.wakes_before(now, &page).await {
+            Ok(due) => due,
+            // What was found goes on; the rest is still due.
+            Err(error) => {
+                watched.failed.push(error);
+                return waiting;
+            }
+        };
         let looks: Vec<_> = due.items.into_iter().map(|key| look(store, directory, key, now)).collect();
         let mut looks = stream::iter(looks).buffered(CONCURRENCY);
         while let Some(seen) = looks.next().await {
@@ -60,23 +104,32 @@ pub async fn watch(
                 Ok(Seen::Waits(held)) => {
                     waiting.entry(held.notification.authority.clone()).or_default().push(*held);
                 }
-                Ok(Seen::Escalated(held)) => watched.escalated.push(*held),
+                Ok(Seen::Escalated(held)) => {
+                    tell(Done::Escalated(&held));
+                    watched.escalated.push(*held);
+                }
                 Ok(Seen::Nothing) => {}
                 Err(error) => watched.failed.push(error),
             }
         }
         page.after = due.next;
         if page.after.is_none() {
-            break;
+            return waiting;
         }
     }
-    for (authority, held) in waiting {
-        match digests(store, directory, &authority, held, now).await {
-            Ok(delivered) => watched.digests.extend(delivered),
-            Err(error) => watched.failed.push(error),
+}
+
+async fn escalated_lately(store: &impl MailboxWatch, now: Timestamp) -> PortResult<usize> {
+    let mut page = PageRequest { limit: PAGE, after: None };
+    let mut count = 0;
+    loop {
+        let found = store.escalated_since(now - LATELY, &page).await?;
+        count += found.items.len();
+        page.after = found.next;
+        if page.after.is_none() {
+            return Ok(count);
         }
     }
-    Ok(watched)
 }
 
 /// What is to be done with a notification.
@@ -90,7 +143,7 @@ enum Seen {
 }
 
 async fn look(
-    store: &(impl MailboxReader + MailboxWatch),
+    store: &(impl MailboxReader + MailboxMarks + MailboxWatch),
     directory: &impl Directory,
     (authority, id): (AuthorityCode, Uuid),
     now: Timestamp,
@@ -103,6 +156,10 @@ async fn look(
     if held.state != State::Unread || !is_due(held.escalate_at) {
         return Ok(Seen::Nothing);
     }
+    // Each access in it may have been read by itself, by somebody who died before the digest was marked.
+    if follow_members(store, &held).await? {
+        return Ok(Seen::Nothing);
+    }
     let ways = ways_of(directory, &authority).await?;
     let escalated = store.escalate(&held, now, &held.escalation(&ways)).await?;
     Ok(if escalated { Seen::Escalated(Box::new(held)) } else { Seen::Nothing })
@@ -112,23 +169,25 @@ async fn ways_of(directory: &impl Directory, authority: &AuthorityCode) -> PortR
     Ok(directory.authority(authority).await?.map(|entry| entry.ways_out).unwrap_or_default())
 }
 
-/// The digests of one authority, oldest accesses first.
+/// Delivers the digests of one authority, oldest accesses first.
 async fn digests(
     store: &impl MailboxWatch,
     directory: &(impl Directory + ReadingRules),
     authority: &AuthorityCode,
     mut held: Vec<Delivered>,
     now: Timestamp,
-) -> PortResult<Vec<Delivered>> {
+    tell: &impl Fn(Done<'_>),
+    delivered: &mut Vec<Delivered>,
+) -> PortResult<()> {
     let (ways, reading) = (ways_of(directory, authority).await?, directory.reading(authority).await?);
     held.sort_by_key(|held| (held.notification.at, held.notification.id));
-    let mut delivered = Vec::new();
     for part in held.chunks(DIGEST_LENGTH) {
         let Some(digest) = Digest::of(authority, part, now) else { continue };
         let digest = Delivered::new(digest, now, &ways, &reading);
         if store.put_digest(&digest, part).await? {
+            tell(Done::Digest(&digest));
             delivered.push(digest);
         }
     }
-    Ok(delivered)
+    Ok(())
 }

@@ -105,6 +105,10 @@ async fn r85_what_is_left_unread_is_found_and_escalated_once(store: &impl Store)
     assert!(!store.escalate(&held[3], at(800), &[Way::SecondMesh]).await.expect("an answer"));
     assert!(store.escalate(&held[0], at(800), &[Way::SecondWebhook, Way::SecondMesh]).await.expect("escalated"));
     assert!(!store.escalate(&held[0], at(900), &[]).await.expect("an answer"), "once");
+    assert!(
+        store.escalate(&held[0], at(800), &[]).await.expect("an answer"),
+        "by this very call, whose answer was lost"
+    );
     assert!(store.escalate(&held[1], at(801), &[Way::SecondWebhook]).await.expect("it had no pushes before"));
     assert!(store.escalate(&held[2], at(802), &[]).await.expect("there may be no second contact"));
     assert_eq!(wakes(store, at(10_000)).await, Vec::<Uuid>::new());
@@ -115,6 +119,22 @@ async fn r85_what_is_left_unread_is_found_and_escalated_once(store: &impl Store)
     let due: Vec<PushesDue> = all(9, async |page| store.pushes_due_before(at(802), &page).await).await;
     let due: Vec<_> = due.into_iter().filter(|due| due.authority == la(OURS)).map(|due| (due.id, due.since)).collect();
     assert_eq!(due[due.len() - 2..], [(ids[0], at(800)), (ids[1], at(801))], "{due:?}");
+    // A sweep that saw what was owed before the escalation has queued the first contact's push, and not the second's.
+    store.pushes_queued(&la(OURS), ids[0], held[0].delivered_at).await.expect("an answer");
+    let due = async || -> Vec<PushesDue> { all(9, async |page| store.pushes_due_before(at(802), &page).await).await };
+    let owed = due().await.into_iter().find(|due| due.id == ids[0]).expect("still owed");
+    assert!(owed.tasks.iter().any(|task| task.way == Way::SecondMesh), "{owed:?}");
+    store.pushes_queued(&la(OURS), ids[0], at(800)).await.expect("noted");
+    assert!(due().await.iter().all(|due| due.id != ids[0]));
+    // What was escalated and is unread can be counted; that it is read ends that.
+    let escalated = async |since| {
+        let found = all(1, async |page| store.escalated_since(since, &page).await).await;
+        found.into_iter().filter(|(authority, _)| *authority == la(OURS)).map(|(_, id)| id).collect::<Vec<_>>()
+    };
+    assert_eq!(escalated(at(0)).await, ids[..3]);
+    assert_eq!(escalated(at(801)).await, ids[1..3]);
+    store.mark(&la(OURS), ids[1], State::Acknowledged, &taken(900, "x")).await.expect("marked");
+    assert_eq!(escalated(at(801)).await, ids[2..3]);
 }
 
 async fn r84_a_digest_goes_out_whole_or_not_at_all(store: &impl Store) {

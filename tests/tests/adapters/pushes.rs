@@ -59,12 +59,12 @@ async fn r73_what_is_owed_is_found_until_it_is_queued(store: &impl Store) {
     assert_eq!(ids(&due(held[1].delivered_at).await), [first]);
     // Delivering again owes nothing anew.
     for _ in 0..2 {
-        store.pushes_queued(&la(OURS), first).await.expect("noted");
+        store.pushes_queued(&la(OURS), first, held[0].delivered_at).await.expect("noted");
         assert!(!store.deliver(&held[0]).await.expect("held"));
         assert_eq!(ids(&due(at(1_000)).await), [second]);
     }
-    store.pushes_queued(&la(OURS), second).await.expect("noted");
-    store.pushes_queued(&la(OURS), Uuid::max()).await.expect("nothing is made up");
+    store.pushes_queued(&la(OURS), second, held[1].delivered_at).await.expect("noted");
+    store.pushes_queued(&la(OURS), Uuid::max(), at(0)).await.expect("nothing is made up");
     assert_eq!(due(at(1_000)).await, []);
     let ours = la(OURS);
     let listed = all(9, async |page| store.notifications(&ours, None, &page).await).await;

@@ -156,6 +156,25 @@ pub(crate) async fn watch_late() -> Scene {
     scene(vec![bad, silent()], vec![good])
 }
 
+/// Two days ago was the last look, or the day's look fails; or there was one.
+pub(crate) async fn notices_age() -> Scene {
+    let world = seen(1, None).await;
+    let look = |hours_ago| {
+        let mut event = events::schedule_event();
+        event["time"] = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(hours_ago)).to_string().into();
+        event
+    };
+    let (mut bad, mut good) =
+        (Story::new("nobody looks for notices", WATCHED), Story::new("they are looked for", WATCHED));
+    let _ = answer(&world, "notices", &look(48), &mut bad, 0).await;
+    let failed = run(&world, "notices", &[("UPLOADS_TABLE", NO_TABLE)], &look(1), &mut bad, 0).await;
+    assert!(failed.answer().is_none(), "what is not whole does not count: {failed:?}");
+    swept(&world, "asn-relay", &[], &mut bad).await;
+    let _ = answer(&world, "notices", &look(1), &mut good, 0).await;
+    swept(&world, "asn-relay", &[], &mut good).await;
+    scene(vec![bad, silent()], vec![good])
+}
+
 /// What is owed to the queue of notifications cannot be sent there; or it can, at the first sweep.
 pub(crate) async fn outbox_age() -> Scene {
     let world = seen(1, None).await;

@@ -127,6 +127,10 @@ fn notifications() -> Vec<Case> {
         ("GET", "notifications/1/action"),
         ("DELETE", "reading"),
         ("GET", "reading/1"),
+        ("PUT", "ways"),
+        ("POST", "ways"),
+        ("DELETE", "ways"),
+        ("GET", "ways/webhook"),
     ] {
         cases.push(case(format!("{method} {path}"), &to(method, path), NOT_FOUND));
     }

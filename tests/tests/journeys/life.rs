@@ -99,6 +99,31 @@ async fn r84_what_can_wait_goes_out_in_a_digest_and_is_read_with_it() {
     assert!(items.iter().all(|item| item["state"] == "acknowledged"), "{items:?}");
 }
 
+#[tokio::test]
+#[ignore = "needs a running stack: make test"]
+async fn r73_an_authority_sees_where_its_notifications_go_and_cannot_send_them_elsewhere() {
+    let stack = Stack::open();
+    let (council, other) = (stack.council("E06000046"), stack.council("E06000047"));
+    let set = ["ways", "set", council.code, "--second-mesh", "X26ABC2", "--because", "their request"];
+    assert_eq!(stack.cpis(&set).status, 0);
+    // The directory is remembered for some seconds.
+    let shown = || async {
+        let answer = council.get("ways").send().await;
+        answer.expect(200);
+        Some(answer.json()).filter(|ways| *ways == json!({"secondMesh": {"mailbox": "X26ABC2"}}))
+    };
+    eventually("what the operator set", WATCHED, shown).await;
+    assert_eq!(other.get("ways").send().await.json(), json!({}));
+    stack.get(&council.path("ways")).token(&other.token).send().await.expect(403);
+    // No token sets an address: there is no such call.
+    let url = json!({"webhook": {"url": "https://hooks.council.example/cpis"}});
+    for method in [Method::PUT, Method::POST] {
+        let refused = stack.call(method, &council.path("ways")).token(&council.token).json(&url).send().await;
+        assert!((403..=404).contains(&refused.status), "{}", refused.status);
+    }
+    assert_eq!(council.get("ways").send().await.json(), json!({"secondMesh": {"mailbox": "X26ABC2"}}));
+}
+
 async fn of_id(council: &Council<'_>, id: &str) -> Option<Value> {
     let (items, _) = council.list("notifications", 100).await;
     items.into_iter().find(|item| item["id"] == id)

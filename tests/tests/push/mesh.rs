@@ -11,7 +11,7 @@ use std::{
 use cpis::{
     domain::{
         receiver::Reach,
-        ways_out::{MeshBox, WaysOut},
+        ways_out::{MeshBox, Outgoing, WaysOut},
     },
     out::{MeshConfig, MeshOut},
     ports::{Again, Mesh, MeshSecrets, PortResult, PushSecrets, SecretKeeper, Tracked},
@@ -130,6 +130,13 @@ impl Sandbox {
         answer["message_id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
+    /// MESH gives a message up, as it does five days after nobody collected it.
+    async fn give_up(&self, id: &str) {
+        let event = self.http.post(format!("{}/messageexchange/admin/message/{id}/event", self.url));
+        let answer = event.json(&json!({"status": "undeliverable"})).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+    }
+
     async fn acknowledge(&self, id: &str) {
         let path = format!("/inbox/{id}/status/acknowledged");
         assert_eq!(self.as_owner(Method::PUT, COUNCIL, &path, &[], "").await.status(), 200);
@@ -188,7 +195,7 @@ async fn r76_mesh_takes_our_word_for_who_we_are_or_refuses_it() {
             "{mailbox} {password} {key}"
         );
         let refused = wrong
-            .send_mesh(&to(COUNCIL), Uuid::from_u128(1), &notification(&code(0), 1), now)
+            .send_mesh(&to(COUNCIL), &Outgoing::first(&notification(&code(0), 1)), now)
             .await
             .expect_err("refused");
         assert_eq!(refused.code, "mesh-refused-us");
@@ -282,7 +289,7 @@ async fn r76_a_large_message_goes_in_chunks_and_a_broken_off_one_is_carried_on()
     let begun = sandbox.begin(&other.id.to_string(), &whole.as_bytes()[..200], whole.len().div_ceil(200)).await;
     assert_eq!(sandbox.inbox().await.len(), 1, "it is not whole");
     let way = way(&sandbox, OURS, PASSWORD, SHARED_KEY, 200);
-    let receipt = way.send_mesh(&to(COUNCIL), other.id, &other, Timestamp::now()).await;
+    let receipt = way.send_mesh(&to(COUNCIL), &Outgoing::first(&other), Timestamp::now()).await;
     assert_eq!(receipt, Ok(Some(begun.clone())), "the same message");
     let (body, _, _) = sandbox.message(&begun).await;
     assert_eq!(String::from_utf8(body).expect("text"), whole);
@@ -302,4 +309,27 @@ async fn r76_a_mailbox_that_mesh_does_not_have_is_told_to_an_operator() {
     let letters = world.sqs.messages("push-dlq");
     assert_eq!(letters[0].attributes["reason"]["StringValue"], json!("refused-by-mesh"));
     assert_eq!(push_state(&world, &asn, "mesh")["state"]["S"], json!("refused"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs mesh-sandbox: make test"]
+async fn r76_what_mesh_gave_up_is_sent_anew_by_a_replay_and_once() {
+    let sandbox = Sandbox::start().await;
+    let asn = notification(&code(0), 1);
+    let way = way(&sandbox, OURS, PASSWORD, SHARED_KEY, 1_000);
+    let send = async || way.send_mesh(&to(COUNCIL), &Outgoing::first(&asn), Timestamp::now()).await;
+    let mut lost = Vec::new();
+    for _ in 0..2 {
+        let sent = send().await.expect("sent").expect("a receipt");
+        assert!(!lost.contains(&sent), "another message than those that MESH gave up");
+        assert_eq!(sandbox.inbox().await, [sent.as_str()]);
+        assert_eq!(send().await, Ok(Some(sent.clone())), "while it waits, it is the same one");
+        sandbox.give_up(&sent).await;
+        assert_eq!(way.track_mesh(&sent, Timestamp::now()).await, Ok(Tracked::Undelivered));
+        lost.push(sent);
+    }
+    let sent = send().await.expect("sent").expect("a receipt");
+    sandbox.acknowledge(&sent).await;
+    assert_eq!(send().await, Ok(Some(sent)), "what was collected is not sent again");
+    assert_eq!(sandbox.inbox().await, Vec::<String>::new());
 }

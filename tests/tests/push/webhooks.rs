@@ -1,6 +1,6 @@
 //! Webhooks: who gets them, who does not hold them up, and what a certificate must be.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cpis::domain::ways_out::{WaysOut, Webhook};
 use cpis_tests::{
@@ -103,6 +103,43 @@ async fn r75_one_of_153_receivers_is_down_and_nobody_else_waits() {
         assert_eq!(search.text("output", &output), []);
         assert!(!output.contains(&nhs_number(1)) && !output.contains("whsec_") && !output.contains(MASTER));
     }
+}
+
+/// R75: one takes connections and never says a word, one answers after four seconds; both have twenty notifications at the head of
+/// the queue. Each batch that has theirs tries one of them, and everybody else's are sent before any second is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r75_a_silent_receiver_and_a_slow_one_hold_nobody_up() {
+    const BACKLOG: u32 = 20;
+    let world = world().await;
+    let (well, silent) = (Receiver::start().await, Broken::silent().await);
+    let (dead, slow) = (code(0), code(1));
+    chooses(&world, &dead, &webhook(&silent.url));
+    chooses(&world, &slow, &webhook(&format!("{}/{slow}", well.url)));
+    well.delay(&format!("/{slow}"), Duration::from_secs(4));
+    let others: Vec<_> = (2..22).map(code).collect();
+    for other in &others {
+        chooses(&world, other, &webhook(&format!("{}/{other}", well.url)));
+    }
+    for unwell in [&dead, &slow] {
+        (0..BACKLOG).for_each(|n| owe(&world, &notification(unwell, n)));
+    }
+    let wanted: Vec<_> = (0..2).flat_map(|n| others.iter().map(move |other| notification(other, n))).collect();
+    wanted.iter().for_each(|asn| owe(&world, asn));
+    drain(&world, "asn", &world.start("asn-delivery").await).await;
+    let all = 2 * BACKLOG as usize + wanted.len();
+    assert_eq!(world.sqs.messages("push").len(), all);
+
+    let pushers = (world.start("asn-push").await, world.start("asn-push").await);
+    let rounds = join(drain(&world, "push", &pushers.0), drain(&world, "push", &pushers.1)).await;
+    assert_eq!(rounds.0 + rounds.1, all.div_ceil(10), "one round for each batch, and none was handed out again");
+    let (of_slow, of_others): (Vec<_>, Vec<_>) =
+        well.received().into_iter().partition(|received| received.path == format!("/{slow}"));
+    let once: BTreeMap<_, _> = wanted.iter().map(|asn| (asn.id.to_string(), 1)).collect();
+    assert_eq!(counted(&of_others), once, "each once");
+    // A batch may hold the last of one and the first of the next.
+    assert!((1..=3).contains(&of_slow.len()), "{} pushes to the slow one", of_slow.len());
+    assert!((1..=3).contains(&silent.connections()), "{} connections to the silent one", silent.connections());
+    assert_eq!(world.sqs.messages("push").len(), 2 * BACKLOG as usize - of_slow.len(), "theirs wait");
 }
 
 fn is_for(received: &Received, path: &str) -> bool {

@@ -17,7 +17,7 @@ enum Kind {
 }
 
 /// Namespace, metric, kind, and for our own the function that emits it. AWS's: from the "CloudWatch metrics" page of each service.
-const METRICS: [(&str, &str, Kind, &str); 28] = [
+const METRICS: [(&str, &str, Kind, &str); 29] = [
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", Kind::Gauge, ""),
@@ -33,6 +33,7 @@ const METRICS: [(&str, &str, Kind, &str); 28] = [
     ("AWS/ApiGateway", "Latency", Kind::Spread, ""),
     ("AWS/ApiGateway", "IntegrationLatency", Kind::Spread, ""),
     ("CPIS", "OutboxOldestSeconds", Kind::Gauge, "asn-relay"),
+    ("CPIS", "NoticesAgeSeconds", Kind::Gauge, "asn-relay"),
     ("CPIS", "UnauditedOldestSeconds", Kind::Gauge, "audit-ledger"),
     ("CPIS", "StatementAgeSeconds", Kind::Gauge, "audit-ledger"),
     ("CPIS", "DeliverySetAside", Kind::Count, "asn-delivery"),
@@ -40,7 +41,7 @@ const METRICS: [(&str, &str, Kind, &str); 28] = [
     ("CPIS", "PushSetAside", Kind::Count, "asn-push"),
     ("CPIS", "ReceiverRested", Kind::Count, "asn-push"),
     ("CPIS", "MeshUnreachable", Kind::Count, "asn-push"),
-    ("CPIS", "NotificationsEscalated", Kind::Count, "asn-watch"),
+    ("CPIS", "NotificationsEscalated", Kind::Gauge, "asn-watch"),
     ("CPIS", "WatchLateSeconds", Kind::Gauge, "asn-watch"),
     ("CPIS", "JwksUnreachable", Kind::Count, "authorizer"),
     ("CPIS", "BudgetsUnread", Kind::Count, "flag-lookup"),
@@ -49,7 +50,8 @@ const METRICS: [(&str, &str, Kind, &str); 28] = [
 ];
 
 /// Metrics that are there every minute whatever happens, so that silence is itself a fault.
-const STEADY: [&str; 5] = [
+const STEADY: [&str; 6] = [
+    "NoticesAgeSeconds",
     "OutboxOldestSeconds",
     "PushesOwedOldestSeconds",
     "WatchLateSeconds",
@@ -171,6 +173,8 @@ fn reach(template: &Template, metric: &Metric) -> i64 {
                 * 1000
         }
         "OutboxOldestSeconds" | "PushesOwedOldestSeconds" | "WatchLateSeconds" | "UnauditedOldestSeconds" => 3600,
+        // Looked for every day: the third that is missed.
+        "NoticesAgeSeconds" => 3 * 24 * 3600,
         // Stated every hour: the third that is missed.
         "StatementAgeSeconds" => 3 * 3600,
         _ => 10,

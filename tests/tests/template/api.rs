@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use crate::model::{Findings, Template, attribute_of, brief, items, members, text};
 
 /// Function, method and path; `open` if no token is needed.
-const ROUTES: [(&str, &str, &str, bool); 22] = [
+const ROUTES: [(&str, &str, &str, bool); 23] = [
     ("asn-mailbox", "GET", "/cpis/authorities/{gss}/notifications", false),
     ("asn-mailbox", "GET", "/cpis/authorities/{gss}/notifications/ageing", false),
     ("asn-mailbox", "GET", "/cpis/authorities/{gss}/reading", false),
+    ("asn-mailbox", "GET", "/cpis/authorities/{gss}/ways", false),
     ("asn-mailbox", "GET", "/cpis/receipts/{child}/{access}", false),
     ("asn-mailbox", "POST", "/cpis/authorities/{gss}/notifications/{id}/acknowledge", false),
     ("asn-mailbox", "POST", "/cpis/authorities/{gss}/notifications/{id}/action", false),

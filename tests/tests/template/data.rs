@@ -53,7 +53,16 @@ const FUNCTIONS: [(&str, i64, Variables); 13] = [
             ("PUSH_QUEUE_URL", "PushQueue"),
         ],
     ),
-    ("asn-mailbox", 10, &[("ACCESSES_TABLE", "AccessesTable"), ("MAILBOX_TABLE", "MailboxTable")]),
+    (
+        "asn-mailbox",
+        10,
+        &[
+            ("ACCESSES_TABLE", "AccessesTable"),
+            ("AUDIT_TABLE", "AuditTable"),
+            ("DIRECTORY_TABLE", "DirectoryTable"),
+            ("MAILBOX_TABLE", "MailboxTable"),
+        ],
+    ),
     (
         "asn-push",
         30,
@@ -70,7 +79,11 @@ const FUNCTIONS: [(&str, i64, Variables); 13] = [
             ("PUSH_SECRET_ARN", "PushSecret"),
         ],
     ),
-    ("asn-relay", 30, &[("ASN_QUEUE_URL", "AsnQueue"), ("OUTBOX_TABLE", "OutboxTable")]),
+    (
+        "asn-relay",
+        30,
+        &[("ACCESSES_TABLE", "AccessesTable"), ("ASN_QUEUE_URL", "AsnQueue"), ("OUTBOX_TABLE", "OutboxTable")],
+    ),
     ("asn-watch", 30, &[("DIRECTORY_TABLE", "DirectoryTable"), ("MAILBOX_TABLE", "MailboxTable")]),
     (
         "audit-ledger",

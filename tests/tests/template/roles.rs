@@ -42,6 +42,7 @@ const ALLOWED: [(&str, &[(&str, &str)]); 13] = [
         "asn-relay",
         &[
             ("OutboxTable.Arn", "dynamodb:PartiQLDelete dynamodb:Query"),
+            ("${AccessesTable.Arn}/index/by-time", "dynamodb:Query"),
             (
                 "OutboxTable.StreamArn",
                 "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator dynamodb:ListStreams",
@@ -55,7 +56,6 @@ const ALLOWED: [(&str, &[(&str, &str)]); 13] = [
         "asn-delivery",
         &[
             ("MailboxTable.Arn", "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem"),
-            ("${MailboxTable.Arn}/index/by-time", "dynamodb:Query"),
             ("PushQueue.Arn", "sqs:SendMessage"),
             ("DirectoryTable.Arn", "dynamodb:GetItem"),
             ("AsnQueue.Arn", "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes sqs:ChangeMessageVisibility"),
@@ -85,6 +85,8 @@ const ALLOWED: [(&str, &[(&str, &str)]); 13] = [
             ("${MailboxTable.Arn}/index/by-time", "dynamodb:Query"),
             ("${MailboxTable.Arn}/index/by-state", "dynamodb:Query"),
             ("AccessesTable.Arn", "dynamodb:GetItem"),
+            ("DirectoryTable.Arn", "dynamodb:GetItem"),
+            ("AuditTable.Arn", "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem"),
             ("DataKey.Arn", "kms:Decrypt"),
         ],
     ),

@@ -302,6 +302,7 @@ async fn mailbox(seen: &mut Seen) {
         (of("GET", "notifications/ageing"), 200),
         (of("GET", "reading"), 200),
         (of("PUT", "reading").body("application/json", "{}"), 200),
+        (of("GET", "ways"), 200),
         (receipts, 200),
     ];
     seen.ask("asn-mailbox", &asked).await;

@@ -576,7 +576,7 @@ fn wrong(caller: &Caller, ask: &Ask, status: u64, body: &str) -> Option<String> 
             .find(|mark| body.contains(mark.as_str()))
             .map(|mark| format!("{status} with {mark}, of another organisation"));
     }
-    let figures = ["uploads", "ageing", "reading"].iter().any(|part| ask.endpoint.1.contains(part));
+    let figures = ["uploads", "ageing", "reading", "/ways"].iter().any(|part| ask.endpoint.1.contains(part));
     let lists = ask.endpoint.0 == "GET" && ask.endpoint.1.contains("{gss}") && !figures;
     let shows = lists || (ask.fhir() && !ask.unknown && !ask.endpoint.1.contains("AuditEvent"));
     let own = due == Due::Answer

@@ -53,6 +53,8 @@ pub mod kind {
     pub const FINDING: &str = "finding";
     /// Changes of NHS numbers were sent in.
     pub const NUMBER_CHANGES: &str = "number-changes";
+    /// An authority chose how it is told of accesses, and how long they may be left unread.
+    pub const READING: &str = "reading";
     /// An operator changed somebody's budget.
     pub const LIMITS_CHANGE: &str = "limits-change";
 }

@@ -12,7 +12,7 @@ use crate::{
         authority::{Authority, AuthorityCode},
         notification::{Notification, notification_id},
         reading::Reading,
-        ways_out::{MeshBox, Webhook},
+        ways_out::{MeshBox, Outgoing, Way, Webhook},
     },
     memory::{Queue, Register, Sent, SetClock},
     ports::{Mailbox, MailboxReader},
@@ -40,8 +40,8 @@ struct Receivers {
     answers: Mutex<HashMap<(String, Way), NotTaken>>,
     tracked: Mutex<Option<Tracked>>,
     reached: Mutex<Vec<(Way, String, Uuid)>>,
-    /// Seconds that each push takes, by the clock.
-    takes: Mutex<i64>,
+    /// Seconds that each push to an authority takes, by the clock.
+    takes: Mutex<HashMap<String, i64>>,
     clock: Option<&'static SetClock>,
 }
 
@@ -54,6 +54,10 @@ impl Receivers {
         };
     }
 
+    fn takes(&self, authority: &str, seconds: i64) {
+        self.takes.lock().unwrap_or_else(PoisonError::into_inner).insert(authority.into(), seconds);
+    }
+
     fn reached(&self) -> Vec<(Way, String, Uuid)> {
         self.reached.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -61,7 +65,8 @@ impl Receivers {
     fn reach(&self, way: Way, notification: &Notification) -> Result<(), NotTaken> {
         assert_ne!(notification.trace_id, Uuid::max(), "cursed");
         if let Some(clock) = self.clock {
-            clock.advance(*self.takes.lock().unwrap_or_else(PoisonError::into_inner));
+            let takes = self.takes.lock().unwrap_or_else(PoisonError::into_inner);
+            clock.advance(takes.get(notification.authority.as_str()).copied().unwrap_or(0));
         }
         let to = notification.authority.to_string();
         self.reached.lock().unwrap_or_else(PoisonError::into_inner).push((way, to.clone(), notification.id));
@@ -70,20 +75,14 @@ impl Receivers {
 }
 
 impl Webhooks for Receivers {
-    async fn send_webhook(&self, _: &Webhook, notification: &Notification, _: Timestamp) -> Result<(), NotTaken> {
-        self.reach(Way::Webhook, notification)
+    async fn send_webhook(&self, _: &Webhook, outgoing: &Outgoing<'_>, _: Timestamp) -> Result<(), NotTaken> {
+        self.reach(Way::Webhook, outgoing.notification)
     }
 }
 
 impl Mesh for Receivers {
-    async fn send_mesh(
-        &self,
-        _: &MeshBox,
-        _: Uuid,
-        notification: &Notification,
-        _: Timestamp,
-    ) -> Result<Option<String>, NotTaken> {
-        self.reach(Way::Mesh, notification).map(|()| Some("receipt".into()))
+    async fn send_mesh(&self, _: &MeshBox, outgoing: &Outgoing<'_>, _: Timestamp) -> Result<Option<String>, NotTaken> {
+        self.reach(Way::Mesh, outgoing.notification).map(|()| Some("receipt".into()))
     }
 
     async fn track_mesh(&self, receipt: &str, _: Timestamp) -> Result<Tracked, NotTaken> {
@@ -142,15 +141,15 @@ impl World {
     fn push_sent(&self, tasks: &[PushTask], sent_at: Timestamp) -> Vec<Outcome> {
         let bodies: Vec<_> = tasks.iter().map(|task| serde_json::to_string(task).expect("JSON")).collect();
         let messages: Vec<_> = bodies.iter().map(|body| Message { sent_at: Some(sent_at), ..message(body) }).collect();
-        run(self.pusher().handle(&messages))
+        run(self.pusher(&self.queue).handle(&messages))
     }
 
-    fn pusher(&self) -> Pusher<'_, Register, Register, Receivers, Queue, SetClock> {
+    fn pusher<'a, Q>(&'a self, queue: &'a Q) -> Pusher<'a, Register, Register, Receivers, Q, SetClock> {
         Pusher {
             directory: &self.register,
             store: &self.register,
             out: &self.out,
-            queue: &self.queue,
+            queue,
             clock: self.clock,
             backoff_seconds: 60,
             claim_seconds: CLAIM,
@@ -280,7 +279,7 @@ fn r75_a_receiver_that_fails_rests_and_no_connection_is_tried_meanwhile() {
         assert_eq!(world.push(std::slice::from_ref(task)), [Outcome::Waits("receiver-rests")]);
     }
     assert_eq!(world.out.reached().len(), 4, "no connection was tried");
-    assert!((30..=90).contains(&world.last_wait()), "{}", world.last_wait());
+    assert!((60..=120).contains(&world.last_wait()), "{}", world.last_wait());
     // One push finds out whether it is well again, and the others follow.
     world.clock.advance(31);
     world.out.answer(HOME, Way::Webhook, None);
@@ -317,10 +316,131 @@ fn r75_a_slow_receiver_gets_one_push_of_a_batch() {
     let world = World::new();
     world.directory(HOME, Status::Open, webhook());
     let tasks: Vec<_> = (0..3).flat_map(|n| world.deliver(HOME, n)).collect();
-    *world.out.takes.lock().expect("takes") = 4;
+    world.out.takes(HOME, 4);
     let outcomes = world.push(&tasks);
     assert_eq!(outcomes, [Outcome::Sent, Outcome::Waits("receiver-slow"), Outcome::Waits("receiver-slow")]);
-    assert_eq!(world.last_wait(), 1);
+    assert!((60..=120).contains(&world.last_wait()), "{}", world.last_wait());
+    // Nor do other batches take more of it at once.
+    assert_eq!(world.push(&tasks[1..]), [Outcome::Waits("receiver-rests"), Outcome::Waits("receiver-rests")]);
+    world.clock.advance(15);
+    assert_eq!(world.push(&tasks[1..]), [Outcome::Sent, Outcome::Waits("receiver-slow")]);
+    world.clock.advance(15);
+    world.out.takes(HOME, 0);
+    assert_eq!(world.push(&tasks[2..]), [Outcome::Sent]);
+}
+
+/// The push queue as time goes by: what becomes visible is handed out in batches, by one process after the other.
+#[derive(Default)]
+struct Hours {
+    /// Until when each message waits.
+    hidden: Mutex<Vec<Option<Timestamp>>>,
+    set_aside: Mutex<Vec<String>>,
+    clock: Option<&'static SetClock>,
+}
+
+impl FailedDeliveries for Hours {
+    async fn postpone(&self, receipt: &str, seconds: u32) -> PortResult<()> {
+        let until = self.clock.expect("a clock").now() + SignedDuration::from_secs(seconds.into());
+        self.hidden.lock().expect("hidden")[receipt.parse::<usize>().expect("a place")] = Some(until);
+        Ok(())
+    }
+
+    async fn set_aside(&self, _: &str, why: &crate::ports::SetAside) -> PortResult<()> {
+        self.set_aside.lock().expect("set aside").push(why.reason.clone());
+        Ok(())
+    }
+}
+
+/// Hands these tasks out until none is left; how often each was, at the most as often as SQS would.
+fn hand_out(world: &World, tasks: &[PushTask]) -> (Vec<u32>, Vec<String>) {
+    const BATCH: usize = 10;
+    let sent_at = world.clock.now();
+    let bodies: Vec<_> = tasks.iter().map(|task| serde_json::to_string(task).expect("JSON")).collect();
+    let receipts: Vec<_> = (0..tasks.len()).map(|place| place.to_string()).collect();
+    let hours =
+        Hours { clock: Some(world.clock), hidden: Mutex::new(vec![Some(sent_at); tasks.len()]), ..Hours::default() };
+    let mut receives = vec![0; tasks.len()];
+    loop {
+        let mut waiting: Vec<_> =
+            hours.hidden.lock().expect("hidden").iter().enumerate().filter_map(|(n, at)| Some(((*at)?, n))).collect();
+        waiting.sort();
+        let Some((next, _)) = waiting.first() else { break };
+        let idle = next.duration_since(world.clock.now()).as_millis().max(0);
+        world.clock.advance(i64::try_from(idle).expect("in range").div_euclid(1_000) + 1);
+        let now = world.clock.now();
+        let batch: Vec<_> = waiting.into_iter().filter(|(at, _)| *at <= now).map(|(_, n)| n).take(BATCH).collect();
+        batch.iter().for_each(|n| receives[*n] += 1);
+        let of = |n: &usize| Message {
+            receipt: &receipts[*n],
+            attempts: receives[*n],
+            sent_at: Some(sent_at),
+            ..message(&bodies[*n])
+        };
+        let messages: Vec<_> = batch.iter().map(of).collect();
+        let outcomes = run(world.pusher(&hours).handle(&messages));
+        for (n, outcome) in batch.iter().zip(outcomes) {
+            if outcome.is_done() {
+                hours.hidden.lock().expect("hidden")[*n] = None;
+            }
+        }
+    }
+    let set_aside = hours.set_aside.into_inner().expect("set aside");
+    (receives, set_aside)
+}
+
+/// SQS moves a message away by itself, and says nothing, when it was handed out a thousand times (`template.yaml`).
+const MOST_RECEIVES: u32 = 1_000;
+
+#[test]
+fn r75_what_waits_for_a_dead_receiver_is_given_up_by_us_and_not_by_the_queue() {
+    let ours = NotTaken { code: "mesh-refused-us", status: None, again: Again::NotItsFault };
+    for (answer, takes) in [(DOWN, 0), (DOWN, 8), (ours, 1)] {
+        let world = World::new();
+        world.directory(HOME, Status::Open, webhook());
+        world.out.answer(HOME, Way::Webhook, Some(answer));
+        world.out.takes(HOME, takes);
+        let tasks: Vec<_> = (0..100).flat_map(|n| world.deliver(HOME, n)).collect();
+        let began = world.clock.now();
+        let (receives, set_aside) = hand_out(&world, &tasks);
+        let took = world.clock.now().duration_since(began);
+        assert!(took > PATIENCE && took < PATIENCE + SignedDuration::from_hours(2), "{took}");
+        let most = receives.into_iter().max();
+        assert!(most < Some(MOST_RECEIVES), "{most:?} {}", answer.code);
+        assert_eq!(set_aside.len(), 100, "each by itself");
+        let reasons = [answer.code, "receiver-rests", "receiver-unwell", "receiver-slow"];
+        assert!(set_aside.iter().all(|why| reasons.contains(&why.as_str())), "{set_aside:?}");
+        for task in &tasks {
+            let push = world.state(task);
+            assert!(push.state == PushState::GivenUp && push.reason.is_some(), "{push:?}");
+        }
+    }
+}
+
+#[test]
+fn r75_a_slow_receivers_backlog_is_sent_and_nobody_waits_behind_it() {
+    const BACKLOG: u128 = 100;
+    // One answers after four seconds; one never does, until our own limit.
+    for (takes, answer) in [(4, None), (8, Some(DOWN))] {
+        let world = World::new();
+        for authority in [HOME, AWAY] {
+            world.directory(authority, Status::Open, webhook());
+        }
+        world.out.answer(HOME, Way::Webhook, answer);
+        world.out.takes(HOME, takes);
+        // The slow one's are at the head of the queue.
+        let mut tasks: Vec<_> = (0..BACKLOG).flat_map(|n| world.deliver(HOME, n)).collect();
+        tasks.extend((0..BACKLOG).flat_map(|n| world.deliver(AWAY, n)));
+        hand_out(&world, &tasks);
+        let reached = world.out.reached();
+        let of = |authority: &str| reached.iter().filter(|(_, to, _)| to == authority).count();
+        assert_eq!(of(AWAY), 100);
+        let last = reached.iter().rposition(|(_, to, _)| to == AWAY).expect("reached");
+        let before = last + 1 - 100;
+        assert!(before <= 4, "{before} pushes to the slow one came before the last of the other's");
+        if answer.is_none() {
+            assert_eq!(of(HOME), 100, "each once");
+        }
+    }
 }
 
 #[test]
@@ -405,7 +525,7 @@ fn r73_a_push_that_has_become_pointless_or_impossible() {
     let unknown = PushTask { notification: Uuid::max(), ..task };
     assert_eq!(world.push(&[unknown]), [Outcome::SetAside("notification-unknown".into())]);
     let bad = message("{}");
-    assert_eq!(run(world.pusher().handle(&[bad])), [Outcome::SetAside("unreadable".into())]);
+    assert_eq!(run(world.pusher(&world.queue).handle(&[bad])), [Outcome::SetAside("unreadable".into())]);
     assert!(world.out.reached().is_empty());
 }
 

@@ -8,15 +8,16 @@ use serde_json::json;
 use super::*;
 use crate::{
     domain::{
+        audit::Entry,
         notification::{Content, Delivered, Notification, State, Taken},
         reading::Cadence,
         signal::Signal,
-        ways_out::{MeshBox, Webhook},
+        ways_out::{MeshBox, Way, Webhook},
     },
-    ports::{MailboxReader, MailboxWatch, ReadingRulesWriter},
+    ports::{AuditLog, MailboxMarks, MailboxReader, MailboxWatch, Page, ReadingRulesWriter},
     usecase::{
         mailbox,
-        watch_mailboxes::{Watched, watch},
+        watch_mailboxes::{Done, LATELY, Watched, watch},
     },
 };
 
@@ -63,8 +64,12 @@ impl World {
     }
 
     fn hand_out(&self, body: &str) {
+        self.hand_out_with(body, vec![]);
+    }
+
+    fn hand_out_with(&self, body: &str, attributes: Vec<(&str, &str)>) {
         let sent_at = Some(self.clock.now());
-        let message = Message { receipt: "r", body, attempts: 1, sent_at, trace: None, attributes: vec![] };
+        let message = Message { receipt: "r", body, attempts: 1, sent_at, trace: None, attributes };
         let Self { register, queue, clock } = self;
         let outcome = run(handle(register, register, queue, queue, clock, &message, 60));
         assert!(matches!(outcome, Outcome::Delivered | Outcome::AlreadyDelivered), "{outcome:?}");
@@ -75,7 +80,7 @@ impl World {
     }
 
     fn watch(&self) -> Watched {
-        let watched = run(watch(&self.register, &self.register, &self.clock)).expect("watched");
+        let watched = run(watch(&self.register, &self.register, &self.clock, |_| ()));
         assert_eq!(watched.failed, []);
         watched
     }
@@ -109,12 +114,12 @@ fn r83_what_only_the_authoritys_side_can_tell_is_added() {
         signals(&world.deliver(2, 1, ("ZX002", "London"), &[Signal::Infant])),
         [Signal::Infant, Signal::OutOfArea]
     );
-    assert_eq!(signals(&world.deliver(3, 0, ("ZX003", "North East"), &[])), [], "the second organisation");
-    assert_eq!(signals(&world.deliver(4, 1, HERE, &[])), [], "another child's do not count");
-    world.clock.advance(6 * 86_400);
-    assert_eq!(signals(&world.deliver(5, 0, ("ZX004", "North East"), &[])), [Signal::ThirdSetting]);
-    world.clock.advance(86_401);
-    assert_eq!(signals(&world.deliver(6, 0, HERE, &[])), [], "after a week they do not count");
+    // What was signalled before stays so, and hurries the reader as much as what is added here.
+    let rules = Reading { unread_minutes: 60, urgent_unread_minutes: 30, ..Reading::default() };
+    let world = World::new(&rules);
+    let third = world.deliver(3, 0, HERE, &[Signal::ThirdSetting]);
+    assert_eq!(signals(&third), [Signal::ThirdSetting]);
+    assert_eq!(third.escalate_at, Some(world.clock.now() + SignedDuration::from_mins(30)));
 }
 
 #[test]
@@ -189,6 +194,41 @@ fn r84_what_is_done_to_a_digest_is_done_to_all_in_it() {
 }
 
 #[test]
+fn r84_a_digest_is_taken_with_the_last_of_its_accesses_and_is_not_escalated_then() {
+    let world = World::new(&Reading { unread_minutes: 60, ..daily() });
+    (0..3).for_each(|n| drop(world.deliver(n, 0, HERE, &[])));
+    world.clock.advance(20 * 3_600 + 1);
+    let digest = world.watch().digests.remove(0).notification.id;
+    for n in [2, 0] {
+        world.mark(Uuid::from_u128(n), State::Acknowledged);
+        assert_eq!(world.held(digest).state, State::Unread, "one is still unread");
+    }
+    world.clock.advance(60);
+    world.mark(Uuid::from_u128(1), State::Actioned);
+    let taken = world.held(digest);
+    assert_eq!((taken.state, taken.acknowledged_at), (State::Acknowledged, Some(world.clock.now())));
+    for n in [0, 2] {
+        world.mark(Uuid::from_u128(n), State::Actioned);
+    }
+    assert_eq!(world.held(digest).state, State::Actioned, "as far as all of them");
+    world.clock.advance(7_200);
+    assert_eq!(world.watch().escalated, []);
+
+    // Somebody died between the last access and the digest.
+    let late: Vec<_> = (10..12).map(|n| world.deliver(n, 0, HERE, &[])).collect();
+    world.clock.advance(24 * 3_600);
+    let digest = world.watch().digests.remove(0).notification.id;
+    for held in late {
+        let taken = Taken { at: world.clock.now(), by: "Night team".into() };
+        run(world.register.mark(&code(HARTLEPOOL), held.notification.id, State::Acknowledged, &taken)).expect("marked");
+    }
+    assert_eq!(world.held(digest).state, State::Unread);
+    world.clock.advance(7_200);
+    assert_eq!(world.watch().escalated, []);
+    assert_eq!(world.held(digest).acknowledged_by.as_deref(), Some("Night team"));
+}
+
+#[test]
 fn r85_what_is_left_unread_is_escalated_once_by_the_authoritys_own_rule() {
     let rules = Reading { unread_minutes: 60, urgent_unread_minutes: 30, ..Reading::default() };
     let world = World::new(&rules);
@@ -214,6 +254,109 @@ fn r85_what_is_left_unread_is_escalated_once_by_the_authoritys_own_rule() {
     assert_eq!(steps, ["owed", "queued", "delivered", "escalated"]);
 }
 
+/// A register whose list of what is due ends after so many pages, and that escalates without an answer where it is told to.
+struct Torn<'a> {
+    register: &'a Register,
+    pages: usize,
+    answers: bool,
+    listed: std::sync::atomic::AtomicUsize,
+}
+
+fn down(step: &'static str) -> PortError {
+    PortError { step, cause: "Timeout".into(), retryable: true }
+}
+
+impl MailboxReader for Torn<'_> {
+    async fn notifications(
+        &self,
+        authority: &AuthorityCode,
+        state: Option<State>,
+        page: &PageRequest,
+    ) -> PortResult<Page<Delivered>> {
+        self.register.notifications(authority, state, page).await
+    }
+
+    async fn notification(&self, authority: &AuthorityCode, id: Uuid) -> PortResult<Option<Delivered>> {
+        self.register.notification(authority, id).await
+    }
+
+    async fn notifications_since(
+        &self,
+        authority: &AuthorityCode,
+        from: Timestamp,
+        page: &PageRequest,
+    ) -> PortResult<Page<Delivered>> {
+        self.register.notifications_since(authority, from, page).await
+    }
+}
+
+impl MailboxMarks for Torn<'_> {
+    async fn mark(
+        &self,
+        authority: &AuthorityCode,
+        id: Uuid,
+        state: State,
+        taken: &Taken,
+    ) -> PortResult<Option<Delivered>> {
+        self.register.mark(authority, id, state, taken).await
+    }
+}
+
+impl MailboxWatch for Torn<'_> {
+    async fn wakes_before(&self, moment: Timestamp, page: &PageRequest) -> PortResult<Page<(AuthorityCode, Uuid)>> {
+        if self.listed.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= self.pages {
+            return Err(down("mailbox.wakes.query"));
+        }
+        self.register.wakes_before(moment, &PageRequest { limit: 1, after: page.after.clone() }).await
+    }
+
+    async fn escalated_since(&self, moment: Timestamp, page: &PageRequest) -> PortResult<Page<(AuthorityCode, Uuid)>> {
+        self.register.escalated_since(moment, page).await
+    }
+
+    async fn escalate(&self, held: &Delivered, at: Timestamp, ways: &[Way]) -> PortResult<bool> {
+        let escalated = self.register.escalate(held, at, ways).await;
+        if self.answers { escalated } else { Err(down("mailbox.escalate")) }
+    }
+
+    async fn put_digest(&self, digest: &Delivered, held: &[Delivered]) -> PortResult<bool> {
+        self.register.put_digest(digest, held).await
+    }
+}
+
+#[test]
+fn r85_what_was_escalated_is_told_whatever_fails_after_it() {
+    let world = World::new(&Reading { unread_minutes: 5, ..Reading::default() });
+    for n in 0..3 {
+        world.deliver(n, 0, HERE, &[]);
+        world.clock.advance(1);
+    }
+    world.clock.advance(400);
+    let told = std::cell::RefCell::new(Vec::new());
+    let tell = |done: Done<'_>| match done {
+        Done::Escalated(held) => told.borrow_mut().push(held.notification.id),
+        Done::Digest(digest) => panic!("{digest:?}"),
+    };
+    let watch_torn = |pages, answers| {
+        let torn = Torn { register: &world.register, pages, answers, listed: Default::default() };
+        run(watch(&torn, &world.register, &world.clock, tell))
+    };
+    // The list breaks off after its first page: what was escalated by then is told, at once and in the count.
+    let watched = watch_torn(1, true);
+    assert_eq!((watched.escalated.len(), watched.escalated_lately), (1, 1));
+    assert_eq!(watched.failed, [down("mailbox.wakes.query")]);
+    assert_eq!(*told.borrow(), [Uuid::from_u128(0)]);
+    // The answers are lost: nobody knows, but it was done, and the next call counts it.
+    let watched = watch_torn(1, false);
+    assert_eq!((watched.escalated.len(), watched.escalated_lately), (0, 2));
+    assert_eq!((world.watch().escalated_lately, world.watch().escalated.len()), (3, 0));
+    // It counts while it is unread, and for a while.
+    world.mark(Uuid::from_u128(1), State::Acknowledged);
+    assert_eq!(world.watch().escalated_lately, 2);
+    world.clock.advance(LATELY.as_secs() + 1);
+    assert_eq!(world.watch().escalated_lately, 0);
+}
+
 #[test]
 fn r85_one_authority_that_cannot_be_read_hurts_no_other() {
     let rules = Reading { unread_minutes: 5, ..Reading::default() };
@@ -222,7 +365,7 @@ fn r85_one_authority_that_cannot_be_read_hurts_no_other() {
     let cursed = notification_of(&world.held(Uuid::from_u128(1)), BIRMINGHAM);
     run(crate::ports::Mailbox::deliver(&world.register, &cursed)).expect("delivered");
     world.clock.advance(301);
-    let watched = run(watch(&world.register, &Down(&world.register), &world.clock)).expect("listed");
+    let watched = run(watch(&world.register, &Down(&world.register), &world.clock, |_| ()));
     assert_eq!((watched.escalated.len(), watched.failed.len()), (1, 1));
     let all = PageRequest { limit: 10, after: None };
     let left = run(world.register.wakes_before(world.clock.now(), &all)).expect("listed").items;
@@ -272,6 +415,22 @@ fn r89_each_step_has_its_time_and_who_took_it() {
     assert_eq!(life, expected.map(|(step, at, by)| (step, at, by.to_owned())));
 }
 
+/// Days later an operator replayed it: the queue has it since then, and its sender's word is older.
+#[test]
+fn r89_a_replay_does_not_take_the_place_of_the_first_time_that_it_was_queued() {
+    let world = World::new(&Reading::default());
+    let first = world.deliver(1, 0, HERE, &[]).notification;
+    for (n, attributes, queued_at) in [
+        (2, vec![(crate::ports::QUEUED_AT, "2026-11-20T11:00:00.000Z")], "2026-11-20T11:00:00Z"),
+        (3, vec![(crate::ports::QUEUED_AT, "nonsense")], NOON),
+        (4, vec![], NOON),
+    ] {
+        let told = Notification { id: Uuid::from_u128(n), ..first.clone() };
+        world.hand_out_with(&serde_json::to_string(&told).expect("JSON"), attributes);
+        assert_eq!(world.held(told.id).queued_at, Some(moment(queued_at)), "{n}");
+    }
+}
+
 #[test]
 fn r90_the_report_says_how_long_what_lies_there_has_lain() {
     let world = World::new(&Reading::default());
@@ -292,4 +451,59 @@ fn r90_the_report_says_how_long_what_lies_there_has_lain() {
     let later = report();
     assert_eq!((later.notifications, later.to_deliver), (0, None), "it looks back thirty days");
     assert_eq!(later.oldest_unread_seconds, Some(400 + 40 * 86_400), "but an old unread one is not forgotten");
+    // What happened first may have come last: a replay brought it.
+    let (first, new) = (world.held(Uuid::from_u128(0)).notification, world.clock.now());
+    let long_ago = Notification { id: Uuid::max(), at: first.at - SignedDuration::from_hours(24), ..first };
+    let replayed = Delivered::new(long_ago, new, &WaysOut::default(), &Reading::default());
+    assert!(run(crate::ports::Mailbox::deliver(&world.register, &replayed)).expect("delivered"));
+    assert_eq!(report().oldest_unread_seconds, later.oldest_unread_seconds, "the one that has lain for longest");
+    let recent = |seconds| new - SignedDuration::from_secs(seconds);
+    for n in 0..4 {
+        world.mark(Uuid::from_u128(n), State::Acknowledged);
+    }
+    assert_eq!(report().oldest_unread_seconds, Some(0), "of what happened long ago, since it is here");
+    let told = Notification { id: Uuid::from_u128(99), at: recent(50), ..replayed.notification };
+    let told = Delivered::new(told, recent(40), &WaysOut::default(), &Reading::default());
+    assert!(run(crate::ports::Mailbox::deliver(&world.register, &told)).expect("delivered"));
+    assert_eq!(report().oldest_unread_seconds, Some(40));
+}
+
+#[test]
+fn r45_an_authoritys_choice_is_in_the_audit_log_before_it_counts() {
+    struct Untold<'a>(&'a Register);
+    impl Directory for Untold<'_> {
+        async fn authority(&self, authority: &AuthorityCode) -> PortResult<Option<Authority>> {
+            self.0.authority(authority).await
+        }
+    }
+    impl AuditLog for Untold<'_> {
+        async fn append(&self, _: &[Entry]) -> PortResult<()> {
+            Err(down("audit.append"))
+        }
+    }
+    impl ReadingRulesWriter for Untold<'_> {
+        async fn set_reading(&self, authority: &AuthorityCode, reading: &Reading) -> PortResult<()> {
+            self.0.set_reading(authority, reading).await
+        }
+    }
+    let world = World::new(&Reading::default());
+    let (own, now) = (code(HARTLEPOOL), world.clock.now());
+    let untold = run(mailbox::set_reading(&Untold(&world.register), &own, &daily(), Uuid::nil(), now));
+    assert_eq!(untold, Err(down("audit.append")));
+    assert_eq!(run(world.register.reading(&own)), Ok(Reading::default()), "nothing is done untold");
+    for reading in [daily(), daily(), Reading::default()] {
+        run(mailbox::set_reading(&world.register, &own, &reading, Uuid::nil(), now)).expect("set");
+    }
+    assert_eq!(run(world.register.reading(&own)), Ok(Reading::default()));
+    let mut told = world.register.audited();
+    told.sort_by_key(|held| held.entry.details["cadence"].clone());
+    assert_eq!(
+        told.iter().map(|held| held.entry.details["cadence"].as_str()).collect::<Vec<_>>(),
+        ["digest", "every-access"]
+    );
+    let entry = &told[0].entry;
+    assert_eq!(
+        (entry.kind.as_str(), entry.actor.id.as_str(), entry.actor.name.as_str()),
+        ("reading", HARTLEPOOL, "Hartlepool")
+    );
 }

@@ -43,7 +43,7 @@ fn deliver_all(register: &Register) -> usize {
     let all = PageRequest { limit: 1_000, after: None };
     let owing = run(register.owed_before(Timestamp::MAX, &all)).expect("a page").items;
     let owing: Vec<_> = owing.into_iter().collect::<PortResult<_>>().expect("readable");
-    run(relay(register, &queue, &owing)).1.expect("settled");
+    run(relay(register, &queue, &clock(), &owing)).1.expect("settled");
     let bodies = queue.told().into_iter().map(|sent| match sent {
         Sent::Notification(notification) => serde_json::to_string(&notification).expect("JSON"),
         other => panic!("{other:?}"),
@@ -357,6 +357,27 @@ impl NoticeOutbox for Broken<'_> {
     }
 }
 
+impl crate::ports::LookLog for Broken<'_> {
+    async fn note_look(&self, at: Timestamp) -> PortResult<()> {
+        self.0.note_look(at).await
+    }
+
+    async fn last_look(&self) -> PortResult<Option<Timestamp>> {
+        self.0.last_look().await
+    }
+}
+
+/// R95
+#[test]
+fn r95_a_look_counts_that_left_nothing_undone() {
+    use crate::ports::LookLog;
+    let register = register();
+    run(daily_notices(&Broken(&register), moment(MORNING))).expect("a look");
+    assert_eq!(run(register.last_look()), Ok(None));
+    look(&register, MORNING);
+    assert_eq!(run(register.last_look()), Ok(Some(moment(MORNING))));
+}
+
 /// R87
 #[test]
 fn r87_one_authoritys_failure_hurts_no_other() {
@@ -389,7 +410,7 @@ fn r88_each_authority_that_holds_a_plan_is_told_once_with_the_new_number() {
     hold(&register, &plan(HARTLEPOOL, PlanType::ChildProtection, start));
     hold(&register, &plan(HARTLEPOOL, PlanType::LookedAfter, start));
     hold(&register, &plan(BIRMINGHAM, PlanType::LookedAfter, start));
-    let body = body(&serde_json::json!({"newNumber": number(1).digits()}));
+    let body = body(&serde_json::json!({"newNumber": number(1).digits(), "adopted": false}));
     for _ in 0..2 {
         assert_eq!(change(&register, &queue, &body, 1), number_changes::Outcome::Owed(2));
     }
@@ -502,6 +523,8 @@ fn r70_what_tells_of_no_change_is_set_aside_at_once_and_what_fails_is_tried_agai
         good.replace(number(0).digits(), "9990000019"),
         body(&serde_json::json!({"newNumber": number(0).digits()})),
         body(&serde_json::json!({"newNumber": "9990000019"})),
+        // Whether the child was adopted must be said where there is a new number.
+        body(&serde_json::json!({"newNumber": number(1).digits()})),
         // What could mean an adoption, and is not understood, must not pass for none.
         body(&serde_json::json!({"newNumber": number(1).digits(), "adoption": true})),
         body(&serde_json::json!({"newNumber": number(1).digits(), "adopted": "yes"})),
@@ -512,7 +535,16 @@ fn r70_what_tells_of_no_change_is_set_aside_at_once_and_what_fails_is_tried_agai
         assert_eq!(outcome, number_changes::Outcome::SetAside(number_changes::Failure::Unreadable), "{bad}");
         let told = queue.told();
         let [Sent::SetAside(kept, why)] = &told[..] else { panic!("{told:?}") };
-        assert_eq!((kept, why.reason.as_str(), why.trace.as_deref()), (&bad, "unreadable", Some("Root=1")));
+        assert_eq!((why.reason.as_str(), why.trace.as_deref()), ("unreadable", Some("Root=1")));
+        // The dead letter holds no new number either: what could not be read may be of an adopted child.
+        assert!(!kept.contains(number(1).digits()) && !kept.contains("newNumber"), "{kept}");
+        let fields = |text: &str| serde_json::from_str::<serde_json::Map<_, _>>(text).ok();
+        let expected = fields(&bad).map(|mut all: serde_json::Map<String, serde_json::Value>| {
+            all.remove("newNumber");
+            all
+        });
+        assert_eq!(fields(kept), expected);
+        assert!(expected.is_some() || *kept == bad, "{kept}");
     }
     assert_eq!(notices(&register), []);
     let queue = Queue::default();

@@ -105,7 +105,7 @@ fn shown(register: &Register, secrets: &[Secret]) -> Vec<Vec<u8>> {
     }
     let mut bytes = Vec::new();
     let everything: Vec<_> = owed(register).iter().map(owing).collect();
-    run(relay(register, &queue, &everything)).1.expect("settled");
+    run(relay(register, &queue, &clock(), &everything)).1.expect("settled");
     for sent in queue.told() {
         let Sent::Notification(asn) = sent else { panic!("{sent:?}") };
         let body = serde_json::to_string(&asn).expect("JSON");
