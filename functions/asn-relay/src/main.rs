@@ -11,11 +11,7 @@ use lambda_runtime::{Error, LambdaEvent};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let tables = Tables {
-        accesses: config::required("ACCESSES_TABLE")?,
-        outbox: config::required("OUTBOX_TABLE")?,
-        ..Tables::default()
-    };
+    let tables = Tables { outbox: config::required("OUTBOX_TABLE")?, ..Tables::default() };
     let url = config::required("ASN_QUEUE_URL")?;
     let aws = aws::load(aws::Patience::Long);
     let (outbox, queue) = (Dynamo::new(&aws, tables), AsnQueue::new(&aws, url));

@@ -1,16 +1,13 @@
 //! Signals: what about an access cannot wait for a digest (R83).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    access::Access,
-    authority::AuthorityCode,
     contact::{date_in_england, hour_in_england},
     plan::{Plan, PlanType},
-    policy::Presentation,
 };
 
 /// Why a notification cannot wait (R83).
@@ -32,9 +29,7 @@ pub enum Signal {
 /// The first hour of the night by the clock in London, and the first one after it.
 const NIGHT: (i8, i8) = (22, 7);
 /// Within this time organisations are counted.
-const SETTINGS_WINDOW: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// Of two accesses at once, the one that is recorded last sees the other, whichever of their clocks is ahead.
-const AT_ONCE: SignedDuration = SignedDuration::from_mins(1);
+pub const SETTINGS_WINDOW: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// So many different ones are a signal.
 const SETTINGS: usize = 3;
 
@@ -66,54 +61,9 @@ pub fn of_place(organisation: Option<&str>, authority: &str) -> Option<Signal> {
     organisation.is_some_and(|region| region != authority).then_some(Signal::OutOfArea)
 }
 
-/// The organisations that saw a child within seven days, as each authority that is told of an access to its record was told of
-/// them (R83).
-#[derive(Debug)]
-pub struct Settings<'a> {
-    access: &'a Access,
-    seen: BTreeMap<&'a AuthorityCode, BTreeSet<String>>,
-}
-
-impl<'a> Settings<'a> {
-    /// That of an access itself.
-    #[must_use]
-    pub fn of(access: &'a Access) -> Self {
-        let seen = access.owed.iter().map(|owed| (&owed.authority, BTreeSet::new())).collect();
-        let mut settings = Self { access, seen };
-        settings.note(access);
-        settings
-    }
-
-    /// The earliest moment that counts.
-    #[must_use]
-    pub fn since(&self) -> Timestamp {
-        self.access.at - SETTINGS_WINDOW
-    }
-
-    /// Notes another access to the same child. One whose organisation is not told (R41) counts for nobody, or it could be guessed.
-    pub fn note(&mut self, other: &Access) {
-        let within = other.at >= self.since() && other.at <= self.access.at + AT_ONCE;
-        if !within || other.presentation != Presentation::Full {
-            return;
-        }
-        for owed in &other.owed {
-            if let Some(codes) = self.seen.get_mut(&owed.authority) {
-                codes.insert(other.organisation.code.clone());
-            }
-        }
-    }
-
-    /// Whether no further access can change anything.
-    #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.seen.values().all(|codes| codes.len() >= SETTINGS)
-    }
-
-    /// What they say to an authority.
-    #[must_use]
-    pub fn signal(&self, authority: &AuthorityCode) -> Option<Signal> {
-        (self.seen.get(authority)?.len() >= SETTINGS).then_some(Signal::ThirdSetting)
-    }
+/// What the organisations that saw the child within [`SETTINGS_WINDOW`] say, this one included (R83).
+pub fn of_settings<'a>(codes: impl IntoIterator<Item = &'a str>) -> Option<Signal> {
+    (codes.into_iter().collect::<BTreeSet<_>>().len() >= SETTINGS).then_some(Signal::ThirdSetting)
 }
 
 #[cfg(test)]
@@ -156,5 +106,11 @@ mod tests {
         assert_eq!(of_place(Some("London"), "North East"), Some(Signal::OutOfArea));
         assert_eq!(of_place(Some("London"), "London"), None);
         assert_eq!(of_place(None, "London"), None);
+    }
+
+    #[test]
+    fn r83_the_third_different_organisation_is_a_signal() {
+        assert_eq!(of_settings(["A", "B", "B", "A"]), None);
+        assert_eq!(of_settings(["A", "B", "C"]), Some(Signal::ThirdSetting));
     }
 }

@@ -12,11 +12,18 @@ use crate::{
     domain::{
         authority::Status,
         notification::{Delivered, Notification},
-        signal,
+        reading::Reading,
+        signal::{self, SETTINGS_WINDOW},
         ways_out::PushTask,
     },
-    ports::{Clock, Directory, FailedDeliveries, Mailbox, PortError, PortResult, PushOutbox, PushQueue, ReadingRules},
+    ports::{
+        Clock, Directory, FailedDeliveries, Mailbox, MailboxReader, PageRequest, PortError, PortResult, PushOutbox,
+        PushQueue, ReadingRules,
+    },
 };
+
+/// How many notifications of a mailbox are read at a time.
+const MAILBOX_PAGE: usize = 1_000;
 
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +82,7 @@ impl Failure {
 /// Delivers a message, or sees to it that it is tried again or set aside with its reason (R27).
 pub async fn handle(
     directory: &(impl Directory + ReadingRules),
-    mailbox: &(impl Mailbox + PushOutbox),
+    mailbox: &(impl Mailbox + MailboxReader + PushOutbox),
     queue: &impl FailedDeliveries,
     pushes: &impl PushQueue,
     clock: &impl Clock,
@@ -113,7 +120,7 @@ pub async fn handle(
 /// and whatever becomes of that, the notification is delivered (R73).
 async fn deliver(
     directory: &(impl Directory + ReadingRules),
-    mailbox: &(impl Mailbox + PushOutbox),
+    mailbox: &(impl Mailbox + MailboxReader + PushOutbox),
     pushes: &impl PushQueue,
     clock: &impl Clock,
     notification: &Notification,
@@ -125,10 +132,7 @@ async fn deliver(
     }
     let reading = directory.reading(&notification.authority).await?;
     let mut notification = notification.clone();
-    // R83: only here is it known where the authority lies.
-    let region = notification.access().and_then(|told| told.organisation.region.as_deref());
-    let place = signal::of_place(region, &authority.region);
-    notification.signal(place);
+    signal_here(mailbox, &mut notification, &authority.region, &reading).await?;
     let delivered = Delivered::new(notification, clock.now(), &authority.ways_out, &reading);
     let delivered = Delivered { queued_at, ..delivered };
     if !mailbox.deliver(&delivered).await? {
@@ -140,6 +144,43 @@ async fn deliver(
     }
     let queued = queue_pushes(mailbox, pushes, &tasks, delivered.delivered_at).await;
     Ok(queued.map_or_else(Outcome::PushesOwed, |()| Outcome::Delivered))
+}
+
+/// Adds what only the authority's side can tell about whether an access can wait (R83). The other organisations are asked for only
+/// where their number decides: where the notification would wait for a digest.
+async fn signal_here(
+    mailbox: &impl MailboxReader,
+    notification: &mut Notification,
+    region: &str,
+    reading: &Reading,
+) -> PortResult<()> {
+    let Some(told) = notification.access() else { return Ok(()) };
+    let place = signal::of_place(told.organisation.region.as_deref(), region);
+    notification.signal(place);
+    if !notification.may_wait() || reading.next_digest(notification.at).is_none() {
+        return Ok(());
+    }
+    let settings = settings_before(mailbox, notification).await?;
+    notification.signal(signal::of_settings(settings.iter().map(String::as_str)));
+    Ok(())
+}
+
+/// Codes of the organisations that saw the child within the window, as the authority's own mailbox has it, and of this one.
+async fn settings_before(mailbox: &impl MailboxReader, notification: &Notification) -> PortResult<Vec<String>> {
+    let Some(told) = notification.access() else { return Ok(Vec::new()) };
+    let mut codes: Vec<_> = told.organisation.code.iter().cloned().collect();
+    let mut page = PageRequest { limit: MAILBOX_PAGE, after: None };
+    loop {
+        let from = notification.at - SETTINGS_WINDOW;
+        let found = mailbox.notifications_since(&notification.authority, from, &page).await?;
+        let same = found.items.iter().filter_map(|held| held.notification.access());
+        let same = same.filter(|other| other.nhs_number == told.nhs_number);
+        codes.extend(same.filter_map(|other| other.organisation.code.clone()));
+        page.after = found.next;
+        if page.after.is_none() {
+            return Ok(codes);
+        }
+    }
 }
 
 /// Queues the push tasks that a notification owes since a moment, then notes that they are. Where either fails they stay owed: sent

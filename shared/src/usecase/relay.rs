@@ -1,27 +1,18 @@
 //! From the outbox to the queue. Called with what the stream brings, and every minute for what it did not.
 
-use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 
 #[cfg(feature = "testing")]
 use crate::simulation::{self, Bug};
 use crate::{
-    domain::{
-        access::Access,
-        notification::{Notification, Owing},
-        signal::Settings,
-    },
-    ports::{AccessHistory, Clock, NotificationQueue, Outbox, PageRequest, PortError, PortResult},
+    domain::notification::Owing,
+    ports::{Clock, NotificationQueue, Outbox, PageRequest, PortError, PortResult},
 };
 
 /// What is still owed after this time is swept: the stream has had its chance.
 pub const SWEEP_AFTER: SignedDuration = SignedDuration::from_mins(2);
 /// How many entries the sweep takes at a time.
 const SWEEP_PAGE: usize = 200;
-/// How many entries are made ready at once.
-const CONCURRENCY: usize = 16;
-/// How many of a child's accesses are read at a time.
-const ACCESSES: usize = 25;
 
 /// What became of one entry of the outbox.
 #[derive(Debug)]
@@ -38,7 +29,7 @@ pub enum Relayed {
 
 /// Sends what these entries owe, then clears their marks. Answers for each, in the same order.
 pub async fn relay(
-    outbox: &(impl Outbox + AccessHistory),
+    outbox: &impl Outbox,
     queue: &impl NotificationQueue,
     clock: &impl Clock,
     owing: &[Owing],
@@ -47,17 +38,11 @@ pub async fn relay(
     if simulation::has(Bug::SettlesBeforeSending) {
         let _ = outbox.settle(owing).await;
     }
-    let ready: Vec<_> = owing.iter().map(|owing| notifications(outbox, owing)).collect();
-    let owed: Vec<_> = stream::iter(ready).buffered(CONCURRENCY).collect().await;
-    let to_send: Vec<_> = owed.iter().flatten().flatten().cloned().collect();
-    let mut sent = queue.send(&to_send, clock.now()).await.into_iter();
+    let owed: Vec<_> = owing.iter().map(Owing::notifications).collect();
+    let mut sent = queue.send(&owed.concat(), clock.now()).await.into_iter();
     let relayed: Vec<_> = owed
-        .into_iter()
+        .iter()
         .map(|notifications| {
-            let notifications = match notifications {
-                Ok(notifications) => notifications,
-                Err(error) => return Relayed::Failed(error),
-            };
             // Take this entry's answers before judging them, or the next one's would be taken for its own.
             let answers: Vec<_> = sent.by_ref().take(notifications.len()).collect();
             let missing = notifications.len() - answers.len();
@@ -72,34 +57,6 @@ pub async fn relay(
     let done: Vec<_> = sent.map(|(owing, _)| owing.clone()).collect();
     let settled = if done.is_empty() { Ok(()) } else { outbox.settle(&done).await };
     (relayed, settled)
-}
-
-/// What an entry raises, with what other accesses to the child signal besides.
-async fn notifications(history: &impl AccessHistory, owing: &Owing) -> PortResult<Vec<Notification>> {
-    let mut notifications = owing.notifications();
-    if let Owing::Access(access) = owing {
-        let settings = settings(history, access).await?;
-        for notification in &mut notifications {
-            notification.signal(settings.signal(&notification.authority));
-        }
-    }
-    Ok(notifications)
-}
-
-/// R83: the organisations that saw the child lately, from the record of accesses itself, read consistently: of two at once, one sees
-/// the other.
-async fn settings<'a>(history: &impl AccessHistory, access: &'a Access) -> PortResult<Settings<'a>> {
-    let mut settings = Settings::of(access);
-    let mut page = PageRequest { limit: ACCESSES, after: None };
-    loop {
-        let found = history.accesses_of(&access.child, &page).await?;
-        found.items.iter().for_each(|other| settings.note(other));
-        let all = found.items.last().is_none_or(|last| last.at < settings.since());
-        page.after = found.next;
-        if all || settings.is_settled() || page.after.is_none() {
-            return Ok(settings);
-        }
-    }
 }
 
 fn unanswered() -> PortError {
@@ -125,11 +82,7 @@ pub struct Swept {
 ///
 /// # Errors
 /// Where the outbox cannot be read. What was relayed before stays relayed.
-pub async fn sweep(
-    outbox: &(impl Outbox + AccessHistory),
-    queue: &impl NotificationQueue,
-    clock: &impl Clock,
-) -> PortResult<Swept> {
+pub async fn sweep(outbox: &impl Outbox, queue: &impl NotificationQueue, clock: &impl Clock) -> PortResult<Swept> {
     let before = clock.now() - SWEEP_AFTER;
     let mut page = PageRequest { limit: SWEEP_PAGE, after: None };
     let mut swept = Swept::default();

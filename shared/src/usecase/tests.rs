@@ -5,7 +5,6 @@ mod history;
 mod mailboxes;
 mod notices;
 mod sensitive;
-mod settings;
 mod watch;
 
 use std::{collections::BTreeMap, future::Future};

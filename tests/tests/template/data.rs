@@ -79,11 +79,7 @@ const FUNCTIONS: [(&str, i64, Variables); 13] = [
             ("PUSH_SECRET_ARN", "PushSecret"),
         ],
     ),
-    (
-        "asn-relay",
-        30,
-        &[("ACCESSES_TABLE", "AccessesTable"), ("ASN_QUEUE_URL", "AsnQueue"), ("OUTBOX_TABLE", "OutboxTable")],
-    ),
+    ("asn-relay", 30, &[("ASN_QUEUE_URL", "AsnQueue"), ("OUTBOX_TABLE", "OutboxTable")]),
     ("asn-watch", 30, &[("DIRECTORY_TABLE", "DirectoryTable"), ("MAILBOX_TABLE", "MailboxTable")]),
     (
         "audit-ledger",

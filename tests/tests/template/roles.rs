@@ -42,7 +42,6 @@ const ALLOWED: [(&str, &[(&str, &str)]); 13] = [
         "asn-relay",
         &[
             ("OutboxTable.Arn", "dynamodb:PartiQLDelete dynamodb:Query"),
-            ("${AccessesTable.Arn}/index/by-time", "dynamodb:Query"),
             (
                 "OutboxTable.StreamArn",
                 "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator dynamodb:ListStreams",
@@ -56,6 +55,7 @@ const ALLOWED: [(&str, &[(&str, &str)]); 13] = [
         "asn-delivery",
         &[
             ("MailboxTable.Arn", "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem"),
+            ("${MailboxTable.Arn}/index/by-time", "dynamodb:Query"),
             ("PushQueue.Arn", "sqs:SendMessage"),
             ("DirectoryTable.Arn", "dynamodb:GetItem"),
             ("AsnQueue.Arn", "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes sqs:ChangeMessageVisibility"),

@@ -114,12 +114,12 @@ fn r83_what_only_the_authoritys_side_can_tell_is_added() {
         signals(&world.deliver(2, 1, ("ZX002", "London"), &[Signal::Infant])),
         [Signal::Infant, Signal::OutOfArea]
     );
-    // What was signalled before stays so, and hurries the reader as much as what is added here.
-    let rules = Reading { unread_minutes: 60, urgent_unread_minutes: 30, ..Reading::default() };
-    let world = World::new(&rules);
-    let third = world.deliver(3, 0, HERE, &[Signal::ThirdSetting]);
-    assert_eq!(signals(&third), [Signal::ThirdSetting]);
-    assert_eq!(third.escalate_at, Some(world.clock.now() + SignedDuration::from_mins(30)));
+    assert_eq!(signals(&world.deliver(3, 0, ("ZX003", "North East"), &[])), [], "the second organisation");
+    assert_eq!(signals(&world.deliver(4, 1, HERE, &[])), [], "another child's do not count");
+    world.clock.advance(6 * 86_400);
+    assert_eq!(signals(&world.deliver(5, 0, ("ZX004", "North East"), &[])), [Signal::ThirdSetting]);
+    world.clock.advance(86_401);
+    assert_eq!(signals(&world.deliver(6, 0, HERE, &[])), [], "after a week they do not count");
 }
 
 #[test]
