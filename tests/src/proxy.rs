@@ -16,7 +16,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::{net::TcpListener, sync::Barrier, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Barrier, OwnedRwLockWriteGuard, RwLock},
+    task::JoinHandle,
+};
 
 /// When a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +64,8 @@ struct Journal {
     plans: Vec<Plan>,
     fired: usize,
     secret: String,
+    /// What S3 holds, by path; none where it keeps nothing of what it is given.
+    objects: Option<BTreeMap<String, Bytes>>,
     /// How many of the calls were a first attempt, as the SDK says of each (`amz-sdk-request: attempt=1; max=5`).
     first: usize,
 }
@@ -76,6 +82,8 @@ struct Shared {
     journal: Mutex<Journal>,
     /// Where calls wait for each other.
     meeting: Mutex<Option<Arc<Barrier>>>,
+    /// Calls wait while somebody else has it.
+    gate: Arc<RwLock<()>>,
 }
 
 impl Shared {
@@ -109,10 +117,17 @@ impl Proxy {
             client: reqwest::Client::new(),
             journal: Mutex::default(),
             meeting: Mutex::default(),
+            gate: Arc::default(),
         });
         let routes =
             Router::new().fallback(pass).layer(DefaultBodyLimit::max(16 << 20)).with_state(Arc::clone(&shared));
         Self { url, shared, server: tokio::spawn(serve_on(listener, routes)) }
+    }
+
+    /// Lets calls wait until what this answers with is dropped: whom a fault is to kill must have started before it can be armed, and
+    /// may make no call until then.
+    pub async fn close(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.shared.gate).write_owned().await
     }
 
     /// Arms one more fault.
@@ -140,13 +155,24 @@ impl Proxy {
     /// Disarms every fault and starts counting from 1 again.
     pub fn reset(&self) {
         let mut journal = self.shared.journal();
-        let secret = std::mem::take(&mut journal.secret);
-        *journal = Journal { secret, ..Journal::default() };
+        let (secret, objects) = (std::mem::take(&mut journal.secret), journal.objects.take());
+        *journal = Journal { secret, objects, ..Journal::default() };
     }
 
     /// Sets what Secrets Manager answers: the text of every secret.
     pub fn keep_secret(&self, text: impl Into<String>) {
         self.shared.journal().secret = text.into();
+    }
+
+    /// From now on S3 keeps what is put there, once where that is asked for, lists it and gives it back.
+    pub fn keep_objects(&self) {
+        self.shared.journal().objects = Some(BTreeMap::new());
+    }
+
+    /// What S3 keeps, by path: bucket and key.
+    #[must_use]
+    pub fn objects(&self) -> BTreeMap<String, Bytes> {
+        self.shared.journal().objects.clone().unwrap_or_default()
     }
 
     /// How many armed faults have struck.
@@ -191,6 +217,7 @@ async fn pass(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
+    drop(shared.gate.read().await);
     let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let sqs = target.starts_with("AmazonSQS.");
     shared.journal().needed.extend(permissions::needed(method.as_str(), uri.path(), &target, &body));
@@ -202,7 +229,8 @@ async fn pass(
         return strike(fault, sqs).await;
     }
     let secret = shared.journal().secret.clone();
-    if let Some(answer) = stand_in(&target, &body, &secret) {
+    let kept = if target.is_empty() { stored(&shared, &method, &uri, &headers, &body) } else { None };
+    if let Some(answer) = kept.or_else(|| stand_in(&target, &body, &secret)) {
         return match plan {
             Some(plan) => strike(&plan.fault, sqs).await,
             None => answer,
@@ -237,6 +265,48 @@ fn note_call(shared: &Shared, target: &str) -> Option<Plan> {
     let armed = journal.plans.iter().position(|plan| plan.call == call)?;
     journal.fired += 1;
     Some(journal.plans.swap_remove(armed))
+}
+
+/// What S3 answers, where it keeps objects.
+fn stored(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Option<Response<Body>> {
+    let mut journal = shared.journal();
+    let objects = journal.objects.as_mut()?;
+    let answer = |status, body: Body| {
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        Some(response)
+    };
+    let fault = |status, code: &str| answer(status, format!("<Error><Code>{code}</Code></Error>").into());
+    let (path, query) = (uri.path().to_owned(), uri.query().unwrap_or_default());
+    if query.contains("list-type=2") {
+        let (bucket, prefix) = (path.trim_end_matches('/'), parameter(query, "prefix"));
+        let keys = objects.keys().filter_map(|path| path.strip_prefix(bucket)?.strip_prefix('/'));
+        let keys: String = keys
+            .filter(|key| key.starts_with(&prefix))
+            .map(|key| format!("<Contents><Key>{key}</Key></Contents>"))
+            .collect();
+        let list = format!("<ListBucketResult><IsTruncated>false</IsTruncated>{keys}</ListBucketResult>");
+        return answer(StatusCode::OK, list.into());
+    }
+    match *method {
+        Method::GET => match objects.get(&path) {
+            Some(object) => answer(StatusCode::OK, object.clone().into()),
+            None => fault(StatusCode::NOT_FOUND, "NoSuchKey"),
+        },
+        _ if headers.contains_key("if-none-match") && objects.contains_key(&path) => {
+            fault(StatusCode::PRECONDITION_FAILED, "PreconditionFailed")
+        }
+        _ => {
+            objects.insert(path, body.clone());
+            answer(StatusCode::OK, Body::empty())
+        }
+    }
+}
+
+/// A parameter of a query whose value needs no decoding but for slashes.
+fn parameter(query: &str, name: &str) -> String {
+    let found = query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+    found.unwrap_or_default().replace("%2F", "/")
 }
 
 /// What KMS and S3 answer, of which the functions need no more than that they were called; and the secret.

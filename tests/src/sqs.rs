@@ -12,6 +12,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -22,6 +23,11 @@ use uuid::Uuid;
 const BATCH: usize = 10;
 /// Most bytes of a message or of a batch: 1 MiB.
 const MOST_BYTES: usize = 1 << 20;
+/// About so many messages of a standard queue can be in flight; a long poll that would bring more brings none, without an error (Amazon SQS
+/// Developer Guide, "Amazon SQS message quotas").
+const IN_FLIGHT: usize = 120_000;
+/// What a call is refused with that its caller may not make.
+const NO_ACCESS: &str = "AccessDenied";
 /// Milliseconds since 1970 at which every queue's time starts: 2026-01-01T00:00:00Z.
 const START_MS: u64 = 1_767_225_600_000;
 
@@ -69,6 +75,14 @@ pub struct Queues {
     moves: Vec<(String, &'static str, usize)>,
     /// How many ids were given.
     ids: u64,
+    /// How many messages of a queue can be in flight, where that is not [`IN_FLIGHT`].
+    in_flight: Option<usize>,
+    /// Where receives bring messages in an order of chance, its seed.
+    shuffle: Option<u64>,
+    /// Parts of bodies that entries of batches are refused for, with which code.
+    refused: Vec<(String, &'static str)>,
+    /// Whether move tasks wait until [`Sqs::end_moves`].
+    slow_moves: bool,
 }
 
 /// What the service answers a call that it refuses: error type and message.
@@ -84,7 +98,8 @@ pub struct Sqs {
 
 impl Sqs {
     /// Starts on a free port of 127.0.0.1 with the queues `asn` (visibility 180 s, five receives, then `asn-dlq`), `push` (a
-    /// thousand receives, then `push-dlq`), `number-changes` (as `asn`) and their dead-letter queues.
+    /// thousand receives, then `push-dlq`), `number-changes` (as `asn`), their dead-letter queues, and those of the streams, `relay-dlq` and
+    /// `ledger-dlq`.
     ///
     /// # Panics
     /// No port can be bound.
@@ -138,6 +153,41 @@ impl Sqs {
     #[must_use]
     pub fn sent(&self, name: &str) -> usize {
         self.store().queues.get(name).map_or(0, |q| q.sent)
+    }
+
+    /// Lets no more messages of a queue be in flight than this.
+    pub fn limit_in_flight(&self, most: usize) {
+        self.store().in_flight = Some(most);
+    }
+
+    /// From now on receives bring messages in an order that comes from this seed, as those of a standard queue may.
+    pub fn shuffle(&self, seed: u64) {
+        self.store().shuffle = Some(seed);
+    }
+
+    /// From now on entries of batches whose body has this part are refused with this code, the sender's fault where it says `Invalid`; for
+    /// `AccessDenied` the whole call is. With none, no more.
+    pub fn refuse(&self, part: &str, code: Option<&'static str>) {
+        let mut store = self.store();
+        store.refused.retain(|(known, _)| known != part);
+        store.refused.extend(code.map(|code| (part.to_owned(), code)));
+    }
+
+    /// From now on move tasks run, having moved nothing, until they are ended or cancelled.
+    pub fn slow_moves(&self) {
+        self.store().slow_moves = true;
+    }
+
+    /// Ends the move tasks that run, with this status.
+    pub fn end_moves(&self, status: &'static str) {
+        let mut store = self.store();
+        store.moves.iter_mut().filter(|task| task.1 == "RUNNING").for_each(|task| task.1 = status);
+    }
+
+    /// How many move tasks were started.
+    #[must_use]
+    pub fn moves(&self) -> usize {
+        self.store().moves.len()
     }
 
     /// Moves the queues' time forward, which ends visibility time-outs and delays.
@@ -217,6 +267,8 @@ impl Queues {
             ("push-dlq", None),
             ("number-changes", Some(("number-changes-dlq".to_owned(), 5))),
             ("number-changes-dlq", None),
+            ("relay-dlq", None),
+            ("ledger-dlq", None),
         ]
         .map(|(name, redrive)| (name.to_owned(), queue(redrive)));
         Self { now_ms, queues: queues.into(), ..Self::default() }
@@ -286,9 +338,11 @@ impl Queues {
         let now = self.now_ms;
         let handed_out = self.ids;
         self.ids += most as u64;
+        let in_flight = self.in_flight.unwrap_or(IN_FLIGHT);
         let queue = self.queue(name)?;
         let hidden_until = now + visibility.map_or(queue.visibility_ms, |seconds| seconds * 1000);
         queue.tick(now);
+        let most = most.min(in_flight.saturating_sub(queue.hidden.len()));
         let mut visible: Vec<u64> = queue.visible.iter().copied().collect();
         order(&mut visible);
         visible.truncate(most);
@@ -348,6 +402,12 @@ impl Queues {
         }}))
     }
 
+    /// Whether a batch is refused as a whole for what is in it.
+    fn refuses_call(&self, request: &Value) -> bool {
+        let refused = |(part, code): &(String, &str)| *code == NO_ACCESS && request.to_string().contains(part.as_str());
+        self.refused.iter().any(refused)
+    }
+
     fn batch(
         &mut self,
         request: &Value,
@@ -371,9 +431,10 @@ impl Queues {
                     answer["Id"] = entry["Id"].clone();
                     successful.push(answer);
                 }
-                Err((code, why)) => {
-                    failed.push(json!({"Id": entry["Id"].clone(), "Code": code, "Message": why, "SenderFault": true}))
-                }
+                Err((code, why)) => failed.push(json!({
+                    "Id": entry["Id"].clone(), "Code": code, "Message": why,
+                    "SenderFault": code.starts_with("Invalid") || code.starts_with("Message"),
+                })),
             }
         }
         Ok(json!({"Successful": successful, "Failed": failed}))
@@ -384,6 +445,11 @@ impl Queues {
         let name = |arn: &Value| arn.as_str().and_then(|arn| arn.rsplit(':').next()).unwrap_or_default().to_owned();
         let (from, to) = (name(&request["SourceArn"]), name(&request["DestinationArn"]));
         let now = self.now_ms;
+        if self.slow_moves {
+            self.queue(&from)?;
+            self.moves.push((from, "RUNNING", 0));
+            return Ok(json!({"TaskHandle": (self.moves.len() - 1).to_string()}));
+        }
         let source = self.queue(&from)?;
         source.tick(now);
         let places: Vec<u64> = source.visible.iter().copied().collect();
@@ -402,9 +468,23 @@ impl Queues {
         let source = request["SourceArn"].as_str().unwrap_or_default();
         let of_source = self.moves.iter().rev().filter(|(queue, ..)| arn(queue) == source);
         let results: Vec<_> = of_source
-            .map(|(_, status, count)| json!({"Status": status, "ApproximateNumberOfMessagesMoved": count, "SourceArn": source}))
+            .map(|(_, status, count)| {
+                let reason = (*status == "FAILED").then_some("AccessDenied");
+                json!({"Status": status, "ApproximateNumberOfMessagesMoved": count, "SourceArn": source, "FailureReason": reason})
+            })
             .collect();
         Ok(json!({"Results": results}))
+    }
+
+    fn cancel_move(&mut self, request: &Value) -> Result<Value, Refusal> {
+        let task = request["TaskHandle"].as_str().and_then(|handle| self.moves.get_mut(handle.parse::<usize>().ok()?));
+        match task {
+            Some((_, status @ "RUNNING", count)) => {
+                *status = "CANCELLED";
+                Ok(json!({"ApproximateNumberOfMessagesMoved": count}))
+            }
+            _ => Err(("ResourceNotFoundException", "no task runs by this handle".to_owned())),
+        }
     }
 
     /// Does what a call asks for.
@@ -417,10 +497,23 @@ impl Queues {
         let name = name.as_str();
         match operation {
             "SendMessage" => self.send(name, request),
-            "SendMessageBatch" => self.batch(request, |store, entry| store.send(name, entry)),
+            "SendMessageBatch" if self.refuses_call(request) => Err((NO_ACCESS, "refused".to_owned())),
+            "SendMessageBatch" => self.batch(request, |store, entry| {
+                let body = entry["MessageBody"].as_str().unwrap_or_default();
+                match store.refused.iter().find(|(part, _)| body.contains(part)) {
+                    Some((_, code)) => Err((*code, "refused".to_owned())),
+                    None => store.send(name, entry),
+                }
+            }),
             "ReceiveMessage" => {
                 let most = request["MaxNumberOfMessages"].as_u64().unwrap_or(1).clamp(1, BATCH as u64);
-                let received = self.receive(name, most as usize, request["VisibilityTimeout"].as_u64(), |_| ())?;
+                let mix = self.shuffle.map(|seed| (seed, self.ids));
+                let order = |places: &mut Vec<u64>| {
+                    if mix.is_some() {
+                        places.sort_by_key(|at| BuildHasherDefault::<DefaultHasher>::default().hash_one((mix, at)));
+                    }
+                };
+                let received = self.receive(name, most as usize, request["VisibilityTimeout"].as_u64(), order)?;
                 Ok(json!({"Messages": received.iter().map(Message::received).collect::<Vec<_>>()}))
             }
             "DeleteMessage" => {
@@ -436,6 +529,7 @@ impl Queues {
             "GetQueueAttributes" => self.attributes(name),
             "StartMessageMoveTask" => self.start_move(request),
             "ListMessageMoveTasks" => self.list_moves(request),
+            "CancelMessageMoveTask" => self.cancel_move(request),
             "GetQueueUrl" => Ok(json!({"QueueUrl": request["QueueName"]})),
             other => Err(("UnsupportedOperation", format!("no operation {other}"))),
         }

@@ -6,11 +6,14 @@ use cpis::{
     domain::{
         ageing::{Ageing, Quantiles},
         authority::AuthorityCode,
+        notification::State,
     },
+    ports::{MailboxReader, PageRequest, PortResult},
     usecase::mailbox::ageing,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 
 use crate::{
     cli::help,
@@ -20,6 +23,8 @@ use crate::{
     stack::StackArgs,
 };
 
+/// Unread notifications that are fetched at a time.
+const PAGE: usize = 100;
 /// Mailboxes that are read at once.
 const CONCURRENCY: usize = 8;
 
@@ -30,7 +35,7 @@ const CONCURRENCY: usize = 8;
   cpis ageing --json
 
 Those whose oldest unread notification has lain longest come first. Needs attention (status 3): something was escalated and is
-still unread in the last thirty days."))]
+still unread, however old it is."))]
 pub(crate) struct AgeingArgs {
     /// GSS code of one authority; left out, all that have had a notification
     code: Option<String>,
@@ -49,22 +54,63 @@ impl AgeingArgs {
         };
         let tables = Tables { mailbox: stack.output("MailboxTable")?.to_owned(), ..Tables::default() };
         let (store, now) = (Dynamo::new(&stack.config, tables), Timestamp::now());
-        let reports = stream::iter(&codes).map(|code| ageing(&store, code, now)).buffered(CONCURRENCY);
-        let mut reports: Vec<_> =
-            reports.try_collect().await.map_err(|e| Failure::error(format!("cannot read the mailboxes: {e}")))?;
-        reports.retain(|report: &Ageing| one.is_some() || report.notifications + report.unread > 0);
-        reports.sort_by_key(|report| std::cmp::Reverse(report.oldest_unread_seconds));
+        let looked = stream::iter(&codes).map(|code| look(&store, code, now)).buffered(CONCURRENCY);
+        let mut mailboxes: Vec<Mailbox> =
+            looked.try_collect().await.map_err(|e| Failure::error(format!("cannot read the mailboxes: {e}")))?;
+        mailboxes.retain(|mailbox| one.is_some() || mailbox.is_used());
+        mailboxes.sort_by_key(|mailbox| std::cmp::Reverse(mailbox.report.oldest_unread_seconds));
         if json {
-            output::json(&reports)?
+            output::json(&mailboxes)?
         } else {
-            output::line(&table(&reports))?
+            output::line(&table(&mailboxes))?
         }
-        let late = reports.iter().any(|report| report.escalated > 0 && report.unread > 0);
-        Ok(if late { Outcome::NeedsAttention } else { Outcome::Done })
+        let late: Vec<_> = mailboxes.iter().filter(|mailbox| mailbox.escalated_unread).collect();
+        for Mailbox { report, .. } in &late {
+            eprintln!("note: {} has not read what was escalated", report.authority);
+        }
+        Ok(if late.is_empty() { Outcome::Done } else { Outcome::NeedsAttention })
     }
 }
 
-fn table(reports: &[Ageing]) -> String {
+/// What is told of an authority.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Mailbox {
+    #[serde(flatten)]
+    report: Ageing,
+    /// Whether anything that was escalated is unread still, however old it is.
+    escalated_unread: bool,
+}
+
+impl Mailbox {
+    /// Whether there is anything to tell: of the last thirty days, or unread from before.
+    fn is_used(&self) -> bool {
+        self.report.notifications > 0 || self.report.oldest_unread_seconds.is_some()
+    }
+}
+
+async fn look(store: &impl MailboxReader, code: &AuthorityCode, now: Timestamp) -> PortResult<Mailbox> {
+    let report = ageing(store, code, now).await?;
+    let escalated_unread = report.oldest_unread_seconds.is_some() && escalated_unread(store, code).await?;
+    Ok(Mailbox { report, escalated_unread })
+}
+
+/// Whether anything unread was escalated. The oldest come first, so that it is found soon where there is any.
+async fn escalated_unread(store: &impl MailboxReader, code: &AuthorityCode) -> PortResult<bool> {
+    let mut page = PageRequest { limit: PAGE, after: None };
+    loop {
+        let found = store.notifications(code, Some(State::Unread), &page).await?;
+        if found.items.iter().any(|held| held.escalated_at.is_some()) {
+            return Ok(true);
+        }
+        page.after = found.next;
+        if page.after.is_none() {
+            return Ok(false);
+        }
+    }
+}
+
+fn table(mailboxes: &[Mailbox]) -> String {
     const HEADINGS: [&str; 8] = [
         "AUTHORITY",
         "IN 30 DAYS",
@@ -75,7 +121,7 @@ fn table(reports: &[Ageing]) -> String {
         "OLDEST UNREAD",
         "TO DELIVER, READ",
     ];
-    let row = |report: &Ageing| {
+    let row = |Mailbox { report, .. }: &Mailbox| {
         let oldest = report.oldest_unread_seconds.map_or_else(|| "-".to_owned(), lasted);
         let quantiles = |q: &Option<Quantiles>| q.map_or_else(|| "-".to_owned(), |q| lasted(q.p95));
         [
@@ -89,7 +135,7 @@ fn table(reports: &[Ageing]) -> String {
             format!("p95 {}, {}", quantiles(&report.to_deliver), quantiles(&report.to_acknowledge)),
         ]
     };
-    output::table(HEADINGS, &reports.iter().map(row).collect::<Vec<_>>())
+    output::table(HEADINGS, &mailboxes.iter().map(row).collect::<Vec<_>>())
 }
 
 /// A time to the unit that matters.
@@ -99,7 +145,67 @@ fn lasted(seconds: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cpis::{
+        domain::{
+            notification::{Delivered, Notification, Taken},
+            reading::Reading,
+            ways_out::WaysOut,
+        },
+        memory::Register,
+        ports::{Mailbox as _, MailboxMarks, MailboxWatch},
+    };
+    use serde_json::json;
+    use uuid::Uuid;
+
     use super::*;
+
+    const NOW: &str = "2026-11-22T12:00:00Z";
+
+    fn delivered(authority: &str, days_ago: i64) -> Delivered {
+        let at = NOW.parse::<Timestamp>().expect("valid") - SignedDuration::from_hours(24 * days_ago);
+        let notification: Notification = serde_json::from_value(json!({
+            "id": Uuid::new_v4(), "accessId": Uuid::nil(), "authority": authority, "at": at, "nhsNumber": "9990000018",
+            "localIds": [], "viewer": {"name": "Sam Sample"}, "organisation": {"name": "Sample"}, "traceId": Uuid::nil(),
+        }))
+        .expect("a notification");
+        Delivered::new(notification, at, &WaysOut::default(), &Reading::default())
+    }
+
+    /// How the mailbox of an authority looks that has these: days ago, whether escalated, whether read since.
+    async fn mailbox(held: &[(i64, bool, bool)]) -> Mailbox {
+        let (store, code) = (Register::default(), AuthorityCode::parse("E06000001").expect("valid"));
+        let now = NOW.parse().expect("valid");
+        for (days_ago, escalated, read) in held {
+            let held = delivered(code.as_str(), *days_ago);
+            store.deliver(&held).await.expect("delivered");
+            if *escalated {
+                assert!(store.escalate(&held, now, &[]).await.expect("escalated"));
+            }
+            if *read {
+                let taken = Taken { at: now, by: "duty team".into() };
+                let _ = store.mark(&code, held.notification.id, State::Acknowledged, &taken).await.expect("read");
+            }
+        }
+        look(&store, &code, now).await.expect("a mailbox")
+    }
+
+    #[test]
+    fn r85_r90_what_lies_for_longest_is_told_and_what_was_escalated_and_is_unread_needs_attention() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        for (held, used, attention) in [
+            (&[][..], false, false),
+            // Everything is older than the report's thirty days: the worst mailbox of all.
+            (&[(60, true, false)], true, true),
+            (&[(60, false, false)], true, false),
+            (&[(60, true, true)], false, false),
+            (&[(2, true, false)], true, true),
+            // What was escalated has been read, and what is unread was not escalated.
+            (&[(2, true, true), (1, false, false)], true, false),
+        ] {
+            let found = runtime.block_on(mailbox(held));
+            assert_eq!((found.is_used(), found.escalated_unread), (used, attention), "{held:?}");
+        }
+    }
 
     #[test]
     fn r90_a_report_is_one_line_of_the_table() {
@@ -116,7 +222,7 @@ mod tests {
             to_deliver: Some(Quantiles { p50: 1, p95: 3 }),
             to_acknowledge: None,
         };
-        let table = table(&[report]);
+        let table = table(&[Mailbox { report, escalated_unread: true }]);
         let line = table.lines().nth(1).expect("a line").split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(line, "E06000001 41 2 30 9 1 90 min p95 3 s, -");
     }

@@ -124,7 +124,7 @@ mod tests {
         for line in [
             "token init --dir target/issuer",
             "token person --user 555000000001 --name Alex --org-code ZX001 --org-name Sample --job-role R0260 \
-             --activity B0107 --activity B0170 --minutes 60 --issuer-dir d --issuer i --audience a",
+             --activity B0107 --activity B0170 --minutes 780 --issuer-dir d --issuer i --audience a",
             "token device --asid 200000000001 --org-code ZX002 --org-name Sample --responsible Sam --activity B0107 \
              --issuer-dir d --issuer i --audience a",
             "token device --asid 200000000001 --org-code ZX002 --org-name Sample --responsible Sam --activity B0107 \
@@ -171,6 +171,8 @@ mod tests {
             "dlq replay --pushes --authority E06000001 --because mended",
             "numbers send changes.csv --because traced --by sam",
             "dlq --numbers list",
+            "dlq --relay list --each",
+            "dlq --ledger discard --all --because mended",
             "ways show E06000001 --json",
             "ways set E06000001 --webhook https://council.example/asn --mesh X26ABC1 --because asked --by sam",
             "ways set E06000001 --no-webhook --no-mesh --because asked",
@@ -191,6 +193,11 @@ mod tests {
             ),
             (
                 "token person --user 1 --name N --org-code ZX001 --org-name S --job-role R0260 --activity nurse",
+                ErrorKind::ValueValidation,
+            ),
+            // R28: the authorizer would refuse it.
+            (
+                "token authority E06000001 --issuer-dir d --issuer i --audience a --minutes 781",
                 ErrorKind::ValueValidation,
             ),
             ("generate --children 10", ErrorKind::MissingRequiredArgument),
@@ -214,7 +221,10 @@ mod tests {
             ("dlq replay --in-aws --dry-run", ErrorKind::ArgumentConflict),
             ("dlq show 6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f --reveal", ErrorKind::MissingRequiredArgument),
             ("dlq archive --all --because mended", ErrorKind::MissingRequiredArgument),
+            ("dlq replay --in-aws --stop-after 3 --because mended", ErrorKind::ArgumentConflict),
             ("dlq --numbers --pushes list", ErrorKind::ArgumentConflict),
+            ("dlq --relay --ledger list", ErrorKind::ArgumentConflict),
+            ("dlq discard --all --ledger --numbers --because mended", ErrorKind::ArgumentConflict),
             ("dlq", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("limits show --person 1 --organisation ZX001", ErrorKind::ArgumentConflict),
         ] {

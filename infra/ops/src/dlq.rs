@@ -28,7 +28,6 @@ use crate::{
     operator::Operator,
     output,
     stack::{Stack, StackArgs},
-    sweep::unseen_note,
 };
 use filter::Filter;
 use letter::Letter;
@@ -36,7 +35,7 @@ use place::Place;
 use replay::Replay;
 use report::Report;
 use restore::Restore;
-use run::{Dead, Run, Selection, Work};
+use run::{Dead, Run, Selection, Taken, Work};
 use show::ShowArgs;
 pub(crate) use tally::{DeadLetters, table};
 use trail::{ARCHIVE, DISCARD, Deed, REPLAY, RESTORE, Trail};
@@ -54,6 +53,12 @@ pub(crate) struct DlqArgs {
     /// Those of changes of NHS numbers instead
     #[arg(long, global = true, conflicts_with = "pushes")]
     numbers: bool,
+    /// What asn-relay gave up of its stream instead, which the sweep has relayed: to list, show and discard
+    #[arg(long, global = true, conflicts_with_all = ["pushes", "numbers"])]
+    relay: bool,
+    /// What audit-ledger gave up of its stream instead, which the sweep has written: to list, show and discard
+    #[arg(long, global = true, conflicts_with_all = ["pushes", "numbers", "relay"])]
+    ledger: bool,
     #[command(flatten)]
     stack: StackArgs,
 }
@@ -66,6 +71,8 @@ enum DlqCommand {
   cpis dlq --pushes list
   cpis dlq list --json
 
+A queue of more than about 120,000 letters cannot be seen through, as SQS lets no more be held at once; then it says how many were \
+not looked at, and the exit status is 3, as where another command holds some.
 Reasons: authority-closed, authority-unknown, step-failed (a table or queue did not answer), unreadable, panicked (its \
 delivery crashed), and redriven: the queue itself set the message aside because deliveries ended without a word. Nothing \
 that identifies a child is shown."))]
@@ -94,8 +101,12 @@ Filters of different kinds must all fit; of one kind given several times, one mu
 the queue has taken it and the audit log has it. Ending the command at any moment loses nothing: run it again, and a \
 notification that was sent twice reaches its mailbox once. A letter that comes back while the command runs is left where \
 it is, and the exit status is 3; when a tenth of what was sent and no fewer than --stop-after come back, it stops.
-With --in-aws SQS moves the letters by itself, all of them: it knows no filter, gives each message a new id, and keeps \
-the reason of the old failure on it."))]
+An authority's letters go from the oldest to the newest, where the queue has no more than 1,600 letters (at a --rate: 30 times \
+that); in a longer one within each 160 as they are received. Where the queue does not take one, those behind it wait for the \
+next run, unless it can never be taken.
+With --in-aws SQS moves the letters by itself, all of them: it knows no filter and no order, gives each message a new id, keeps \
+the reason of the old failure on it, and does not stop when they come back. The audit log then has who, why and how many, but no \
+outcome of each letter. Ctrl-C cancels the move."))]
     Replay(ReplayArgs),
     /// Delete dead letters for good
     #[command(after_help = help!("  cpis dlq discard --reason unreadable --dry-run
@@ -135,7 +146,7 @@ struct ReplayArgs {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     stop_after: u64,
     /// Let AWS move them, all of them (StartMessageMoveTask)
-    #[arg(long, conflicts_with_all = ["dry_run", "limit", "each"])]
+    #[arg(long, conflicts_with_all = ["dry_run", "limit", "each", "stop_after"])]
     in_aws: bool,
     #[command(flatten)]
     operator: Operator,
@@ -180,14 +191,16 @@ struct RestoreArgs {
 impl DlqArgs {
     pub(crate) async fn run(self, json: bool) -> Result<Outcome> {
         self.command.check()?;
+        let (queue, letters) = self.queues();
+        if queue.is_none() && !self.command.only_looks_or_discards() {
+            return Err(Failure::usage(
+                "--relay and --ledger hold places in a stream, and nothing to send: list, show or discard them",
+            ));
+        }
         let stack = self.stack.open().await?;
         let sqs = stack.sqs();
-        let (queue, letters) = match (self.pushes, self.numbers) {
-            (true, _) => ("PushQueueUrl", "PushDlqUrl"),
-            (_, true) => ("NumberChangesQueueUrl", "NumberChangesDlqUrl"),
-            _ => ("AsnQueueUrl", "AsnDlqUrl"),
-        };
-        let (queue, letters) = (stack.output(queue)?, stack.output(letters)?);
+        let queue = queue.map(|queue| stack.output(queue)).transpose()?.unwrap_or_default();
+        let letters = stack.output(letters)?;
         let context = Context { sqs: &sqs, stack: &stack, queue, letters, json };
         match self.command {
             DlqCommand::List { filter, each } => context.list(&filter, each).await,
@@ -201,7 +214,24 @@ impl DlqArgs {
     }
 }
 
+impl DlqArgs {
+    /// The stack's outputs of the queue that letters came from, where they can go back, and of the dead-letter queue.
+    fn queues(&self) -> (Option<&'static str>, &'static str) {
+        match self {
+            Self { pushes: true, .. } => (Some("PushQueueUrl"), "PushDlqUrl"),
+            Self { numbers: true, .. } => (Some("NumberChangesQueueUrl"), "NumberChangesDlqUrl"),
+            Self { relay: true, .. } => (None, "RelayDlqUrl"),
+            Self { ledger: true, .. } => (None, "LedgerDlqUrl"),
+            _ => (Some("AsnQueueUrl"), "AsnDlqUrl"),
+        }
+    }
+}
+
 impl DlqCommand {
+    fn only_looks_or_discards(&self) -> bool {
+        matches!(self, Self::List { .. } | Self::Show(_) | Self::Discard(_))
+    }
+
     /// What can be told to be wrong before anything is asked of AWS.
     fn check(&self) -> Result<()> {
         let all_or_some = |all: bool, selection: &Selection| match (all, selection.filter.is_empty()) {
@@ -251,22 +281,23 @@ impl Context<'_> {
         let found =
             DeadLetters::look(self.sqs, self.letters, filter, |letter| if each { show(letter) } else { Ok(()) });
         let found = found.await?;
-        unseen_note(found.unseen()).iter().for_each(|note| eprintln!("note: {note}"));
+        found.unseen().notes().iter().for_each(|note| eprintln!("note: {note}"));
         match (self.json, each) {
             (true, true) => output::line(&serde_json::to_string(&found).map_err(std::io::Error::from)?)?,
             (true, false) => output::json(&found)?,
-            (false, _) if found.total() == 0 => output::line("no dead letters")?,
+            (false, _) if found.total() == 0 => {
+                output::line(if found.unseen().total() == 0 { "no dead letters" } else { "no dead letters seen" })?;
+            }
             (false, _) => {
                 output::line(&table(found.groups(), Timestamp::now()))?;
                 output::line(&format!("{} in all: {}", found.total(), found.ages()))?;
             }
         }
-        Ok(Outcome::Done)
+        Ok(if found.unseen().total() == 0 { Outcome::Done } else { Outcome::NeedsAttention })
     }
 
     async fn replay(&self, args: &ReplayArgs) -> Result<Outcome> {
-        let (rate, stop_after) = (args.rate, args.stop_after);
-        let replay = Replay { sqs: self.sqs, queue: self.queue, rate, stop_after };
+        let replay = Replay::new(self.sqs, self.queue, args.rate, args.stop_after);
         self.act(&args.selection, REPLAY, &args.operator, replay).await
     }
 
@@ -343,7 +374,12 @@ fn shower(json: bool) -> impl FnMut(&Letter) -> Result<()> {
 struct Nothing;
 
 impl Work for Nothing {
-    async fn take(&mut self, letters: &[Dead]) -> Result<Vec<bool>> {
-        Ok(vec![true; letters.len()])
+    async fn take(&mut self, letters: &[Dead]) -> Taken {
+        Taken::all_or_unknown(letters.len(), Ok(()))
+    }
+
+    // Before anything is deleted it is told as done.
+    fn leaves_traces(&self) -> bool {
+        false
     }
 }

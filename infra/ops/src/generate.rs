@@ -13,6 +13,7 @@ use cpis::domain::{
     record::{Column, Detail, RawRecord},
     upload::MAX_RECORDS,
 };
+use indicatif::ProgressBar;
 use jiff::{Timestamp, civil::Date};
 
 use crate::{
@@ -112,7 +113,9 @@ impl GenerateArgs {
                     return Err(Failure::usage("several files need a directory: give it with --out"));
                 };
                 warn_of_size(plan, &known[plan.place]);
-                plan.write(BufWriter::new(io::stdout().lock()), format)?;
+                let bar = output::bar(plan.records, "records", true);
+                plan.write(BufWriter::new(io::stdout().lock()), format, &bar)?;
+                bar.finish_and_clear();
                 if format == Format::Csv {
                     eprintln!("envelope, for the query of the upload: {}", plan.query());
                 }
@@ -202,14 +205,16 @@ fn to_directory(dir: &Path, known: &[Authority], plans: &[Plan], format: Format,
     fs::create_dir_all(dir).map_err(on_file(dir))?;
     let extension = if format == Format::Csv { "csv" } else { "json" };
     let mut made = Vec::new();
+    let bar = output::bar(plans.iter().map(|plan| plan.records).sum(), "records", false);
     for plan in plans {
         let authority = &known[plan.place];
         let path = dir.join(format!("{}.{extension}", authority.code));
         warn_of_size(plan, authority);
         let file = File::create(&path).map_err(on_file(&path))?;
-        plan.write(BufWriter::new(file), format)?;
+        plan.write(BufWriter::new(file), format, &bar)?;
         made.push((path.display().to_string(), plan));
     }
+    bar.finish_and_clear();
     if json {
         let made: Vec<_> = made.iter().map(|(file, plan)| plan.described(&known[plan.place], file)).collect();
         return Ok(output::json(&made)?);
@@ -256,18 +261,19 @@ impl Plan {
         })
     }
 
-    fn write(&self, mut out: impl Write, format: Format) -> io::Result<()> {
+    fn write(&self, mut out: impl Write, format: Format, bar: &ProgressBar) -> io::Result<()> {
+        let rows = self.rows().inspect(|_| bar.inc(1));
         match format {
-            Format::Csv => self.write_csv(&mut out),
-            Format::Json => self.write_json(&mut out),
+            Format::Csv => self.write_csv(&mut out, rows),
+            Format::Json => self.write_json(&mut out, rows),
         }?;
         out.flush()
     }
 
-    fn write_csv(&self, out: impl Write) -> io::Result<()> {
+    fn write_csv(&self, out: impl Write, rows: impl Iterator<Item = Row>) -> io::Result<()> {
         let mut csv = csv::WriterBuilder::new().flexible(true).from_writer(out);
         csv.write_record(Column::ALL.map(Column::name)).map_err(plain)?;
-        for row in self.rows() {
+        for row in rows {
             let fields = row.record.fields.iter();
             match row.fault {
                 Some(Detail::RowUnreadable) => csv.write_record(fields.take(5)),
@@ -278,7 +284,7 @@ impl Plan {
         csv.flush()
     }
 
-    fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
+    fn write_json(&self, out: &mut impl Write, rows: impl Iterator<Item = Row>) -> io::Result<()> {
         let authority = serde_json::json!({
             "emergencyDutyTeamPhone": self.emergency_duty_team_phone(), "officeHoursPhone": self.office_hours_phone()
         });
@@ -287,7 +293,7 @@ impl Plan {
             out,
             r#"{{"sequence":{sequence},"created":"{created}","count":{count},"authority":{authority},"records":["#
         )?;
-        for (n, row) in self.rows().enumerate() {
+        for (n, row) in rows.enumerate() {
             out.write_all(if n == 0 { b"\n" } else { b",\n" })?;
             let filled = Column::ALL.into_iter().filter(|c| !row.record.fields[*c as usize].is_empty());
             let fields = filled.map(|c| (c.name().to_owned(), row.record.fields[c as usize].clone().into()));
@@ -353,7 +359,7 @@ mod tests {
 
     fn text(plan: &Plan, format: Format) -> String {
         let mut bytes = Vec::new();
-        plan.write(&mut bytes, format).expect("written");
+        plan.write(&mut bytes, format, &ProgressBar::hidden()).expect("written");
         String::from_utf8(bytes).expect("UTF-8")
     }
 

@@ -139,7 +139,9 @@ fn change(fields: &[&str]) -> std::result::Result<NumberChangeTold, &'static str
         "false" => false,
         _ => return Err("adopted is neither true nor false"),
     };
-    NumberChangeTold::new(number, change, new, adopted, None).map_err(|_| "new_number is the same as nhs_number")
+    // By it the change is followed up, should it become a dead letter.
+    let id = Some(Uuid::new_v4());
+    NumberChangeTold::new(number, change, new, adopted, id).map_err(|_| "new_number is the same as nhs_number")
 }
 
 /// R45: the audit log first; nothing is sent untold.

@@ -1,7 +1,8 @@
 //! What goes to stdout: tables for people, JSON for programs.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -16,6 +17,17 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
 /// Writes a value as indented JSON.
 pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
     line(&serde_json::to_string_pretty(value)?)
+}
+
+/// A bar on stderr of how much is written of so much; only where that is a terminal. `to_stdout`: the data go there, and would be
+/// mixed up with it on a terminal.
+pub(crate) fn bar(length: usize, what: &str, to_stdout: bool) -> ProgressBar {
+    if to_stdout && io::stdout().is_terminal() || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style =
+        ProgressStyle::with_template(&format!("{{bar:30}} {{pos}} of {{len}} {what}  {{elapsed}}, {{eta}} left"));
+    ProgressBar::new(length as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Rows under their headings, each column as wide as its widest cell; numbers stand on the right.
@@ -49,6 +61,14 @@ pub(crate) fn ago(moment: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bar_is_for_terminals_alone() {
+        // A test's stderr may be one, and a program's that reads our output is none.
+        let bar = bar(3, "records", false);
+        assert_eq!(bar.is_hidden(), !io::stderr().is_terminal());
+        bar.finish_and_clear();
+    }
 
     #[test]
     fn tables_align() {

@@ -32,8 +32,8 @@ const OUTBOX_PATIENCE: SignedDuration = SignedDuration::from_mins(5);
   cpis status --json
   cpis status > /dev/null || echo look
 
-Needs attention (status 3): dead letters of any kind, notifications owed for over 5 minutes or queued for over 30. \
-The age of what is queued comes from CloudWatch, and is not known where there is none, as on a local emulator."))]
+Needs attention (status 3): dead letters of any kind, notifications owed for over 5 minutes, they or changes of numbers queued \
+for over 30. The age of what is queued comes from CloudWatch, and is not known where there is none, as on a local emulator."))]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     stack: StackArgs,
@@ -78,19 +78,49 @@ struct Finding {
     what: String,
 }
 
-/// A queue's name here, and the stack's output that has its address.
-const QUEUES: [(&str, &str); 5] = [
+/// A queue's name here, and the stack's output that has its address: every queue of the stack.
+const QUEUES: [(&str, &str); 8] = [
     (ASN, "AsnQueueUrl"),
     (ASN_DLQ, "AsnDlqUrl"),
     (RELAY_DLQ, "RelayDlqUrl"),
     (PUSH, "PushQueueUrl"),
     (PUSH_DLQ, "PushDlqUrl"),
+    (NUMBERS, "NumberChangesQueueUrl"),
+    (NUMBERS_DLQ, "NumberChangesDlqUrl"),
+    (LEDGER_DLQ, "LedgerDlqUrl"),
 ];
-const PUSH: &str = "push";
-const PUSH_DLQ: &str = "push-dlq";
 const ASN: &str = "asn";
 const ASN_DLQ: &str = "asn-dlq";
 const RELAY_DLQ: &str = "relay-dlq";
+const PUSH: &str = "push";
+const PUSH_DLQ: &str = "push-dlq";
+const NUMBERS: &str = "numbers";
+const NUMBERS_DLQ: &str = "numbers-dlq";
+const LEDGER_DLQ: &str = "ledger-dlq";
+
+/// Dead letters beside notifications: their queue, what is said where there are none, and of so many.
+const OTHERS: [(&str, &str, &str); 4] = [
+    (
+        PUSH_DLQ,
+        "no push was given up",
+        "pushes given up (the mailboxes have what they tell of); look at `cpis dlq --pushes list`",
+    ),
+    (
+        NUMBERS_DLQ,
+        "no change of a number was given up",
+        "changes of numbers given up; look at `cpis dlq --numbers list`, mend the reason, then replay them",
+    ),
+    (
+        RELAY_DLQ,
+        "no record of the outbox's stream was given up",
+        "records of the outbox's stream given up; what they stood for, the sweep relays: look at `cpis dlq --relay list`",
+    ),
+    (
+        LEDGER_DLQ,
+        "no record of the accesses' stream was given up",
+        "records of the accesses' stream given up; what they stood for, the sweep writes: look at `cpis dlq --ledger list`",
+    ),
+];
 
 impl StatusArgs {
     pub(crate) async fn run(self, json: bool) -> Result<Outcome> {
@@ -100,6 +130,7 @@ impl StatusArgs {
         let mut queues = queues(&stack, now).await?;
         let outbox = outbox(&stack).await?;
         let dead_letters = DeadLetters::read(&stack.sqs(), stack.output("AsnDlqUrl")?).await?;
+        dead_letters.unseen().notes().iter().for_each(|note| eprintln!("note: {note}"));
         for queue in queues.iter_mut().filter(|q| q.name == ASN_DLQ) {
             queue.oldest = dead_letters.oldest().or(queue.oldest);
         }
@@ -211,7 +242,7 @@ fn findings(queues: &[Queue], outbox: &Outbox, dead_letters: &DeadLetters, now: 
             ),
         }
     }
-    let dead = queue(ASN_DLQ).map_or(0, |q| q.waiting + q.in_flight).max(dead_letters.total() as u64);
+    let dead = queue(ASN_DLQ).map_or(0, |q| q.waiting + q.in_flight + q.delayed).max(dead_letters.total() as u64);
     match dead {
         0 => add(true, "no notification was set aside".into()),
         n => add(
@@ -219,21 +250,21 @@ fn findings(queues: &[Queue], outbox: &Outbox, dead_letters: &DeadLetters, now: 
             format!("{n} set aside{}; mend the reason, then `cpis dlq replay --because …`", age(dead_letters.oldest())),
         ),
     }
-    match queue(PUSH_DLQ).map_or(0, |q| q.waiting + q.in_flight) {
-        0 => add(true, "no push was given up".into()),
-        n => add(
-            false,
-            format!("pushes given up: {n} (the mailboxes have what they tell of); look at `cpis dlq --pushes list`"),
-        ),
-    }
-    match queue(RELAY_DLQ).map_or(0, |q| q.waiting + q.in_flight) {
-        0 => add(true, "no stream record was given up".into()),
-        n => add(
-            false,
-            format!(
-                "{n} stream records were given up; what they stood for, the sweep relays: look at the log of asn-relay"
+    if let Some(q) = queue(NUMBERS) {
+        let total = q.waiting + q.in_flight + q.delayed;
+        match late(q.oldest, QUEUE_PATIENCE) {
+            false => add(true, format!("changes of numbers keep up: {total} queued{}", age(q.oldest))),
+            true => add(
+                false,
+                format!("changes of numbers are behind: {total} queued{}; look at the log of notices", age(q.oldest)),
             ),
-        ),
+        }
+    }
+    for (name, none, some) in OTHERS {
+        match queue(name).map_or(0, |q| q.waiting + q.in_flight + q.delayed) {
+            0 => add(true, none.into()),
+            n => add(false, format!("{n} {some}")),
+        }
     }
     findings
 }
@@ -280,13 +311,9 @@ mod tests {
 
     #[test]
     fn what_needs_attention() {
-        let quiet = [queue(ASN, 0, None), queue(ASN_DLQ, 0, None), queue(RELAY_DLQ, 0, None), queue(PUSH_DLQ, 0, None)];
+        let quiet = QUEUES.map(|(name, _)| queue(name, 0, None));
         let none = Outbox::default();
-        let with = |n: usize, changed: Queue| {
-            let mut queues = quiet.clone();
-            queues[n] = changed;
-            queues
-        };
+        let with = |changed: Queue| quiet.clone().map(|q| if q.name == changed.name { changed.clone() } else { q });
         for (queues, outbox, unwell) in [
             (quiet.clone(), none.clone(), None),
             (quiet.clone(), Outbox { owed: 3, oldest: minutes_ago(4) }, None),
@@ -295,21 +322,46 @@ mod tests {
                 Outbox { owed: 3, oldest: minutes_ago(6) },
                 Some("the relay is behind: 3 owed, the oldest 6 min"),
             ),
-            (with(0, queue(ASN, 9, minutes_ago(29))), none.clone(), None),
+            (with(queue(ASN, 9, minutes_ago(29))), none.clone(), None),
             (
-                with(0, queue(ASN, 9, minutes_ago(31))),
+                with(queue(ASN, 9, minutes_ago(31))),
                 none.clone(),
                 Some("deliveries are behind: 9 queued, the oldest 31 min"),
             ),
-            (with(1, queue(ASN_DLQ, 1, None)), none.clone(), Some("1 set aside")),
-            (with(2, queue(RELAY_DLQ, 2, None)), none.clone(), Some("2 stream records were given up")),
-            (with(3, queue(PUSH_DLQ, 1, None)), none, Some("pushes given up: 1")),
+            (with(queue(NUMBERS, 9, minutes_ago(29))), none.clone(), None),
+            (
+                with(queue(NUMBERS, 9, minutes_ago(31))),
+                none.clone(),
+                Some("changes of numbers are behind: 9 queued, the oldest 31 min"),
+            ),
+            (with(queue(ASN_DLQ, 1, None)), none.clone(), Some("1 set aside")),
+            (with(queue(RELAY_DLQ, 2, None)), none.clone(), Some("2 records of the outbox's stream given up")),
+            (with(queue(LEDGER_DLQ, 1, None)), none.clone(), Some("1 records of the accesses' stream given up")),
+            (with(queue(PUSH_DLQ, 1, None)), none.clone(), Some("1 pushes given up")),
+            (with(queue(NUMBERS_DLQ, 1, None)), none, Some("1 changes of numbers given up")),
         ] {
             let found = findings(&queues, &outbox, &DeadLetters::default(), now());
-            assert_eq!(found.len(), 5);
+            assert_eq!(found.len(), 8);
             let wrong: Vec<_> = found.iter().filter(|f| !f.well).map(|f| f.what.as_str()).collect();
             assert_eq!(wrong.len(), usize::from(unwell.is_some()), "{wrong:?}");
             assert!(wrong.iter().zip(unwell).all(|(found, said)| found.starts_with(said)), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn every_queue_of_the_template_is_read_and_every_dead_letter_needs_attention() {
+        let template = include_str!("../../../template.yaml");
+        let outputs = template.split_once("\nOutputs:\n").expect("outputs").1;
+        let names = outputs.lines().filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
+        let mut queues: Vec<_> = names.filter(|n| n.ends_with("QueueUrl") || n.ends_with("DlqUrl")).collect();
+        queues.sort_unstable();
+        let mut read = QUEUES.map(|(_, output)| output);
+        read.sort_unstable();
+        assert_eq!(read.as_slice(), queues);
+        assert_eq!(template.matches("Type: AWS::SQS::Queue\n").count(), queues.len(), "each has an output");
+        for (name, _) in QUEUES.into_iter().filter(|(_, output)| output.ends_with("DlqUrl")) {
+            let found = findings(&[queue(name, 1, None)], &Outbox::default(), &DeadLetters::default(), now());
+            assert_eq!(found.iter().filter(|f| !f.well).count(), 1, "{name}");
         }
     }
 }

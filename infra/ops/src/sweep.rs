@@ -9,6 +9,7 @@ use aws_sdk_sqs::{
     types::{Message, MessageSystemAttributeName, QueueAttributeName},
 };
 use futures_util::future::join_all;
+use serde::{Serialize, Serializer};
 
 use crate::failure::{Failure, Result, on_aws};
 use held::Held;
@@ -27,6 +28,9 @@ const LEAST_HOLD: Duration = Duration::from_secs(60);
 const MOST_HOLD: Duration = Duration::from_secs(12 * 3600);
 /// Messages a second that a look through a queue manages at least, so that none comes back before it has ended.
 const LEAST_SPEED: u64 = 500;
+
+/// With so many held it may be that SQS hands out no more.
+const NEAR_MOST: u64 = 100_000;
 
 /// How many messages are in a queue, as far as it knows itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,6 +56,60 @@ impl Length {
     /// All of them.
     pub(crate) fn total(self) -> u64 {
         self.visible + self.hidden
+    }
+}
+
+/// About how many messages could not be looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Unseen {
+    /// Held by somebody else: another command, one that was killed, or an answer that was lost.
+    pub(crate) elsewhere: u64,
+    /// Can be seen, and yet are not handed out: SQS lets about 120,000 of a queue be held at once, and says nothing where it is
+    /// asked for more.
+    pub(crate) beyond: u64,
+}
+
+impl Unseen {
+    /// Of a queue that was so long, after so many were seen; how long it is now, where that is known, and how many of that are held here.
+    fn of(began: Length, seen: u64, now: Option<Length>, held: u64) -> Self {
+        let missed = began.total().saturating_sub(seen);
+        // Where the queue does not say, all of them may be anywhere.
+        let Some(now) = now else { return Self { elsewhere: missed, beyond: 0 } };
+        let not_here = now.total().saturating_sub(held);
+        // Of what came meanwhile nothing need be told, but where it may have been seen in the place of something older.
+        let missed = if held >= NEAR_MOST { not_here } else { missed.min(not_here) };
+        let beyond = missed.min(now.visible);
+        Self { elsewhere: missed - beyond, beyond }
+    }
+
+    /// All of them.
+    pub(crate) fn total(self) -> u64 {
+        self.elsewhere + self.beyond
+    }
+
+    /// Them in words, and what to do.
+    pub(crate) fn notes(self) -> Vec<String> {
+        let elsewhere = (self.elsewhere > 0).then(|| {
+            format!(
+                "about {} more could not be looked at: another command holds them, or one that was killed did; \
+                 they come back by themselves within minutes, so run this again",
+                self.elsewhere
+            )
+        });
+        let beyond = (self.beyond > 0).then(|| {
+            format!(
+                "about {} more were not looked at: what a filter passes over must be held, and SQS lets about 120,000 be held at \
+                 once. `cpis dlq archive --all` takes any number, and `cpis dlq restore` has the same filters",
+                self.beyond
+            )
+        });
+        elsewhere.into_iter().chain(beyond).collect()
+    }
+}
+
+impl Serialize for Unseen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.total().serialize(serializer)
     }
 }
 
@@ -140,17 +198,15 @@ impl<'a> Sweep<'a> {
         self.held.renew().await;
     }
 
-    /// Lets go of what is held. Answers with how many messages could not be looked at, as far as the queue knows: somebody
-    /// else holds them, or a command that was killed, or an answer that was lost.
-    pub(crate) async fn finish(&mut self) -> u64 {
+    /// Lets go of what is held. Answers with what could not be looked at: what was there at the beginning and was not seen, as far
+    /// as it is there still and not in these hands.
+    pub(crate) async fn finish(&mut self) -> Unseen {
+        let held = self.held.count();
+        let is_through = self.idle >= ENOUGH && (self.seen < self.length.total() || held >= NEAR_MOST);
+        // Before anything is let go: then what can be seen is what SQS does not hand out.
+        let now = if is_through { Length::of(self.receiver.sqs, self.receiver.queue).await.ok() } else { None };
         self.held.release().await;
-        let unseen = self.length.total().saturating_sub(self.seen);
-        if self.idle < ENOUGH || unseen == 0 {
-            return 0;
-        }
-        // Where the queue does not say, it is not known.
-        let now = Length::of(self.receiver.sqs, self.receiver.queue).await.unwrap_or_default();
-        unseen.min(now.hidden)
+        if is_through { Unseen::of(self.length, self.seen, now, held) } else { Unseen::default() }
     }
 }
 
@@ -179,12 +235,30 @@ impl Receiver<'_> {
     }
 }
 
-/// For how long, in words, until what somebody else holds is back at the latest.
-pub(crate) fn unseen_note(unseen: u64) -> Option<String> {
-    (unseen > 0).then(|| {
-        format!(
-            "about {unseen} more could not be looked at: another command holds them, or one that was killed did; \
-             they come back by themselves within minutes, so run this again"
-        )
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_looked_at() {
+        let length = |visible, hidden| Length { visible, hidden };
+        let unseen = |elsewhere, beyond| Unseen { elsewhere, beyond };
+        for (began, seen, now, held, expected) in [
+            (length(50, 0), 50, Some(length(0, 50)), 50, unseen(0, 0)),
+            // Ten were held by somebody else, and are; or have come back and are gone since.
+            (length(40, 10), 40, Some(length(0, 50)), 40, unseen(10, 0)),
+            (length(40, 10), 40, Some(length(0, 40)), 40, unseen(0, 0)),
+            // Thirty of those seen are deleted.
+            (length(40, 10), 40, Some(length(0, 20)), 10, unseen(10, 0)),
+            // What came meanwhile is no news …
+            (length(50, 0), 50, Some(length(7, 50)), 50, unseen(0, 0)),
+            (length(200_000, 0), 120_000, Some(length(80_000, 120_000)), 120_000, unseen(0, 80_000)),
+            (length(200_000, 5), 120_000, Some(length(79_995, 120_005)), 120_000, unseen(5, 79_995)),
+            // … but where it was seen instead of something older.
+            (length(100_000, 0), 120_000, Some(length(20_000, 120_000)), 120_000, unseen(0, 20_000)),
+            (length(50, 0), 30, None, 30, unseen(20, 0)),
+        ] {
+            assert_eq!(Unseen::of(began, seen, now, held), expected, "{began:?}, {seen}, {now:?}, {held}");
+        }
+    }
 }

@@ -34,6 +34,8 @@ use crate::{
 /// SDS job roles whose names need not be given, beside the clinical ones.
 const OTHER_ROLES: [(&str, &str); 1] = [("R8008", "Admin/Clinical Support Access Role")];
 
+/// Minutes for which the authorizer lets a token live. R28
+const LONGEST_LIFE: i64 = 13 * 60;
 const KEY_FILE: &str = "issuer-key.pem";
 const KEY_SET_FILE: &str = "jwks.json";
 
@@ -82,8 +84,8 @@ struct IssuerArgs {
     /// Claim `aud`
     #[arg(long, env = "TOKEN_AUDIENCE")]
     audience: String,
-    /// Minutes for which the token holds, 1 to 1440
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1440))]
+    /// Minutes for which the token holds, 1 to 780: one that lives for more than 13 hours is refused
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=LONGEST_LIFE))]
     minutes: u32,
 }
 

@@ -5,13 +5,14 @@ use cpis_tests::{
     binaries,
     operator::{Ended, Operator},
     proxy::{Fault, Plan, When},
-    world::{AUTHORITIES, World, nhs_number},
+    world::{AUTHORITIES, World, nhs_numbers},
 };
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value, json};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -20,6 +21,12 @@ use super::{AT_ONCE, PATIENCE};
 
 /// Letters in the queue: more than one call brings.
 const LETTERS: usize = 13;
+/// More than are received before the first is sent: a window is fetched while another is sent.
+const MANY: usize = 1_700;
+/// So many of the calls that so many letters need are struck.
+const STRUCK: usize = 8;
+/// Where letters are archived in S3.
+const BUCKET: &str = "s3://our-letters/2026";
 /// One of them is no notification.
 const UNREADABLE: usize = 4;
 /// Longer than anybody holds a message.
@@ -31,8 +38,11 @@ const WHY: &str = "a test of crashes";
 enum Deed {
     Replay,
     ReplaySome,
+    ReplayMany,
+    ReplayPushes,
     Discard,
     Archive,
+    ArchiveToS3,
     Restore,
 }
 
@@ -47,14 +57,25 @@ impl Deed {
     fn arguments(self, file: &Path) -> Vec<&str> {
         let file = file.to_str().expect("text");
         let mut arguments = match self {
-            Self::Replay => vec!["dlq", "replay"],
+            Self::Replay | Self::ReplayMany => vec!["dlq", "replay"],
+            Self::ReplayPushes => vec!["dlq", "--pushes", "replay"],
             Self::ReplaySome => vec!["dlq", "replay", "--authority", AUTHORITIES[0]],
             Self::Discard => vec!["dlq", "discard", "--authority", AUTHORITIES[0]],
             Self::Archive => vec!["dlq", "archive", "--all", "--to", file],
+            Self::ArchiveToS3 => vec!["dlq", "archive", "--all", "--to", BUCKET],
             Self::Restore => vec!["dlq", "restore", file],
         };
         arguments.extend(["--because", WHY, "--json"]);
         arguments
+    }
+
+    fn letters(self) -> usize {
+        if self == Self::ReplayMany { MANY } else { LETTERS }
+    }
+
+    /// The queue that letters came from, and that of the dead ones.
+    fn queues(self) -> [&'static str; 2] {
+        if self == Self::ReplayPushes { ["push", "push-dlq"] } else { ["asn", "asn-dlq"] }
     }
 
     async fn begin(self) -> Place {
@@ -62,6 +83,8 @@ impl Deed {
         let outputs = [
             ("AsnQueueUrl", world.sqs.queue_url("asn")),
             ("AsnDlqUrl", world.sqs.queue_url("asn-dlq")),
+            ("PushQueueUrl", world.sqs.queue_url("push")),
+            ("PushDlqUrl", world.sqs.queue_url("push-dlq")),
             ("AuditTable", "audit".to_owned()),
         ];
         let operator = Operator::of(binaries::cpis(), &outputs).await;
@@ -70,21 +93,30 @@ impl Deed {
         if self == Self::Restore {
             std::fs::write(&place.file, archived().await).expect("written");
         } else {
-            (0..LETTERS).for_each(|n| place.world.sqs.send("asn-dlq", &body(n), attributes(n)));
+            let [_, dead] = self.queues();
+            (0..self.letters()).for_each(|n| place.world.sqs.send(dead, &body(n), attributes(n)));
         }
+        place.world.proxy.keep_objects();
         place
     }
 
-    /// Letters that are in the dead-letter queue no more and that no entry of the audit log names (R71).
+    /// Letters to which something was done and that no entry of the audit log names (R71): they are in the dead-letter queue no more, or
+    /// where they are to go already.
     fn untold(self, place: &Place) -> Vec<Uuid> {
-        if self == Self::Restore {
-            return vec![];
-        }
         let log = place.world.dynamo.scan("audit").iter().map(Value::to_string).collect::<String>();
-        let left = place.world.sqs.messages("asn-dlq");
-        let names = (0..LETTERS).filter(|n| *n != UNREADABLE).map(|n| (body(n), Uuid::from_u128(n as u128)));
-        let gone = names.filter(|(body, _)| left.iter().all(|m| m.body != *body)).map(|(_, id)| id);
-        gone.filter(|id| !log.contains(&id.to_string())).collect()
+        let told: HashSet<&str> = log.split(|c: char| !c.is_ascii_hexdigit() && c != '-').collect();
+        let [alive, dead] = self.queues().map(|queue| -> HashSet<String> {
+            place.world.sqs.messages(queue).into_iter().map(|message| message.body).collect()
+        });
+        let archived = if self == Self::Restore { String::new() } else { place.archived() };
+        let is_touched = |body: &String, id: &Uuid| match self {
+            Self::Restore => dead.contains(body),
+            _ => !dead.contains(body) || alive.contains(body) || archived.contains(&id.to_string()),
+        };
+        let letters =
+            (0..self.letters()).filter(|n| *n != UNREADABLE).map(|n| (body(n), Uuid::from_u128(n as u128 + 1)));
+        let touched = letters.filter(|(body, id)| is_touched(body, id)).map(|(_, id)| id);
+        touched.filter(|id| !told.contains(id.to_string().as_str())).collect()
     }
 
     /// Everything that must be the same in the end: what is in the queues, with all that belongs to it, and in the file.
@@ -93,7 +125,7 @@ impl Deed {
             let messages = place.world.sqs.messages(name);
             messages.iter().map(|m| json!([m.body, m.attributes, m.trace, m.group]).to_string()).collect()
         };
-        let lines = std::fs::read_to_string(&place.file).unwrap_or_default();
+        let lines = place.archived();
         let letter = |line: &str| -> Value {
             let mut line: Value = serde_json::from_str(line).expect("a whole line");
             // Made anew for each world.
@@ -101,17 +133,23 @@ impl Deed {
             line["letter"].clone()
         };
         let archived: BTreeSet<String> = lines.lines().map(|line| letter(line).to_string()).collect();
-        json!({"queue": queue("asn"), "dead": queue("asn-dlq"), "archived": archived})
+        let [alive, dead] = self.queues();
+        json!({"queue": queue(alive), "dead": queue(dead), "archived": archived})
     }
 }
 
 fn body(n: usize) -> String {
+    static BODIES: LazyLock<Vec<String>> = LazyLock::new(|| nhs_numbers(MANY).enumerate().map(made).collect());
+    BODIES[n].clone()
+}
+
+fn made((n, number): (usize, String)) -> String {
     if n == UNREADABLE {
         return "not a notification".into();
     }
     json!({
-        "id": Uuid::from_u128(n as u128), "accessId": Uuid::nil(), "authority": AUTHORITIES[n % 2],
-        "at": format!("2026-01-01T00:00:{n:02}Z"), "nhsNumber": nhs_number(n), "localIds": [], "traceId": Uuid::nil(),
+        "id": Uuid::from_u128(n as u128 + 1), "accessId": Uuid::nil(), "authority": AUTHORITIES[n % 2],
+        "at": format!("2026-01-01T00:{:02}:{:02}Z", n / 60, n % 60), "nhsNumber": number, "localIds": [], "traceId": Uuid::nil(),
         "viewer": {"name": "Sam Sample"}, "organisation": {"code": "ZX001", "name": "Sample"},
     })
     .to_string()
@@ -136,6 +174,13 @@ async fn archived() -> &'static [u8] {
 }
 
 impl Place {
+    /// The archive's lines, in the file and in S3.
+    fn archived(&self) -> String {
+        let objects = self.world.proxy.objects().into_values();
+        let objects = objects.map(|object| String::from_utf8(object.to_vec()).expect("text"));
+        objects.chain(std::fs::read_to_string(&self.file).ok()).collect()
+    }
+
     async fn run(&self, deed: Deed) -> Ended {
         self.operator.run(&self.world.proxy.url, &deed.arguments(&self.file)).await
     }
@@ -144,6 +189,8 @@ impl Place {
     async fn finish(&self, deed: Deed, first: Ended) {
         let mut ended = first;
         for _ in 0..PATIENCE {
+            let untold = deed.untold(self);
+            assert!(untold.is_empty(), "the audit log does not know: {untold:?}, {deed:?}: {ended:?}");
             if ended.status == Some(0) {
                 return;
             }
@@ -166,23 +213,26 @@ async fn survives(deed: Deed) {
     let ended = clean.run(deed).await;
     assert_eq!(ended.status, Some(0), "{deed:?}: {ended:?}");
     let (expected, calls) = (&deed.end(&clean), clean.world.proxy.calls());
+    // Where there are many, some: the first, the last, and others evenly between them.
+    let step = if deed.letters() > LETTERS { calls.len() / STRUCK } else { 1 };
     let crashes = (1..=calls.len())
+        .step_by(step)
         .flat_map(|call| [(call, When::Before, true), (call, When::After, true), (call, When::After, false)]);
     stream::iter(crashes)
         .for_each_concurrent(AT_ONCE, |(call, when, kill)| async move {
             let place = deed.begin().await;
             let arguments = deed.arguments(&place.file);
+            let gate = place.world.proxy.close().await;
             let running = place.operator.start(&place.world.proxy.url, &arguments);
             let fault = if kill { Fault::Kill(running.killer()) } else { Fault::Drop };
             place.world.proxy.arm(Plan { call, when, fault });
+            drop(gate);
             place.finish(deed, running.end().await).await;
             let moment = format!("{deed:?}, call {call} ({:?}), {when:?}, killed: {kill}", place.world.proxy.calls());
             // A look at the queue's length comes with the time, not with the letters: the last call may be wanting.
             let fired = usize::from(place.world.proxy.calls().len() >= call);
             assert_eq!(place.world.proxy.fired(), fired, "{moment}");
             assert_eq!(&deed.end(&place), expected, "{moment}");
-            let untold = deed.untold(&place);
-            assert!(untold.is_empty(), "gone, and the audit log does not know: {untold:?}, {moment}");
             if deed == Deed::Restore && kill {
                 assert_eq!(place.world.sqs.messages("asn-dlq").len(), LETTERS, "each once: {moment}");
             }
@@ -194,11 +244,18 @@ async fn survives(deed: Deed) {
 async fn r72_a_replay_survives_kill_9_at_every_call() {
     survives(Deed::Replay).await;
     survives(Deed::ReplaySome).await;
+    survives(Deed::ReplayPushes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r72_a_replay_survives_kill_9_while_a_window_is_fetched_and_another_sent() {
+    survives(Deed::ReplayMany).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r72_discarding_archiving_and_restoring_survive_kill_9_at_every_call() {
     survives(Deed::Discard).await;
     survives(Deed::Archive).await;
+    survives(Deed::ArchiveToS3).await;
     survives(Deed::Restore).await;
 }

@@ -99,23 +99,6 @@ async fn r84_what_can_wait_goes_out_in_a_digest_and_is_read_with_it() {
     assert!(items.iter().all(|item| item["state"] == "acknowledged"), "{items:?}");
 }
 
-/// An authority that is told of every access, as all are at first.
-#[tokio::test]
-#[ignore = "needs a running stack: make test"]
-async fn r83_the_third_organisation_in_a_week_cannot_wait() {
-    let stack = Stack::open();
-    let council = stack.council("E06000049");
-    let child = Child::new(142);
-    council.hold(&child, "CPP").await;
-    for (organisation, is_third) in [("ZX001", false), ("ZX002", false), ("ZX001", false), ("ZX004", true)] {
-        let staff = stack.staff(organisation, "R8001", &["B0107"]);
-        let (trace, _) = stack.look_up("CareTeam", &child, &staff, 1).await;
-        let told = council.told(trace).await;
-        let signals = told["signals"].as_array().expect("a list").clone();
-        assert_eq!(signals.contains(&json!("third-setting")), is_third, "{told}");
-    }
-}
-
 #[tokio::test]
 #[ignore = "needs a running stack: make test"]
 async fn r73_an_authority_sees_where_its_notifications_go_and_cannot_send_them_elsewhere() {

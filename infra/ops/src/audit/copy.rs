@@ -12,7 +12,10 @@ use cpis::{
     wire::audit::{read, write},
 };
 
-use crate::failure::{Failure, Result, on_file};
+use crate::{
+    failure::{Failure, Result, on_file},
+    output,
+};
 
 /// Entries fetched at a time.
 const PAGE: usize = 500;
@@ -21,20 +24,31 @@ const LONGEST_LINE: u64 = 4 << 20;
 
 /// Writes the log, or one chain of it, to a file or to stdout.
 pub(super) async fn export(log: &impl AuditReader, only: Option<Shard>, out: Option<&Path>) -> Result<()> {
-    let Some(path) = out else { return copy(log, only, None, &mut BufWriter::new(io::stdout().lock())).await };
+    let Some(path) = out else { return copy(log, only, None, &mut BufWriter::new(io::stdout().lock()), true).await };
     let (file, last) = continued(path)?;
-    copy(log, only, last, &mut BufWriter::new(file)).await
+    copy(log, only, last, &mut BufWriter::new(file), false).await
 }
 
-async fn copy(log: &impl AuditReader, only: Option<Shard>, last: Option<Chained>, out: &mut impl Write) -> Result<()> {
+async fn copy(
+    log: &impl AuditReader,
+    only: Option<Shard>,
+    last: Option<Chained>,
+    out: &mut impl Write,
+    to_stdout: bool,
+) -> Result<()> {
+    let unread = |e| Failure::error(format!("cannot read the audit log: {e}"));
     let begun = last.as_ref().map(|last| last.shard);
-    for shard in
-        Shard::all().filter(|shard| only.is_none_or(|only| only == *shard) && begun.is_none_or(|b| b <= *shard))
-    {
-        let mut behind = last.as_ref().filter(|last| last.shard == shard).map_or(0, |last| last.number);
+    let is_due = |shard: Shard| only.is_none_or(|only| only == shard) && begun.is_none_or(|begun| begun <= shard);
+    let behind = |shard: Shard| last.as_ref().filter(|last| last.shard == shard).map_or(0, |last| last.number);
+    let bar = output::bar(0, "entries", to_stdout);
+    if !bar.is_hidden() {
+        let due = log.heads().await.map_err(unread)?.into_iter().filter(|head| is_due(head.shard));
+        bar.set_length(due.map(|head| head.number.saturating_sub(behind(head.shard))).sum());
+    }
+    for shard in Shard::all().filter(|shard| is_due(*shard)) {
+        let mut behind = behind(shard);
         loop {
-            let page = log.entries(shard, behind, PAGE).await;
-            let page = page.map_err(|e| Failure::error(format!("cannot read the audit log: {e}")))?;
+            let page = log.entries(shard, behind, PAGE).await.map_err(unread)?;
             let Some(end) = page.last() else { break };
             behind = end.number;
             for entry in &page {
@@ -42,8 +56,10 @@ async fn copy(log: &impl AuditReader, only: Option<Shard>, last: Option<Chained>
                 writeln!(out, "{line}")?;
             }
             out.flush()?;
+            bar.inc(page.len() as u64);
         }
     }
+    bar.finish_and_clear();
     Ok(())
 }
 
@@ -114,7 +130,7 @@ mod tests {
         let entry = |n| Entry::new(Uuid::from_u128(n), at, kind::REPLAY, Actor::operator("sam"), "");
         run(log.append(&(0..40).map(entry).collect::<Vec<_>>())).expect("appended");
         let mut whole = Vec::new();
-        run(copy(&log, None, None, &mut whole)).expect("copied");
+        run(copy(&log, None, None, &mut whole, false)).expect("copied");
         assert_eq!(whole.iter().filter(|b| **b == b'\n').count(), 40);
         let path = std::env::temp_dir().join(format!("cpis-audit-{}.jsonl", Uuid::new_v4()));
         for cut in (0..=whole.len()).step_by(97).chain([whole.len() - 1, whole.len()]) {

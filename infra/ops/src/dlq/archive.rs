@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     letter::Letter,
-    run::{Dead, Work},
+    run::{Dead, Taken, Work},
 };
 use crate::failure::{Failure, Result, on_file};
 
@@ -180,9 +180,8 @@ impl Archive {
 
 impl Work for Archive {
     // R72: on the disk first.
-    async fn take(&mut self, letters: &[Dead]) -> Result<Vec<bool>> {
-        self.write(letters)?;
-        Ok(vec![true; letters.len()])
+    async fn take(&mut self, letters: &[Dead]) -> Taken {
+        Taken::all_or_unknown(letters.len(), self.write(letters))
     }
 }
 
@@ -190,7 +189,8 @@ impl Work for Archive {
 pub(super) struct Reader<'a> {
     lines: BufReader<&'a File>,
     path: &'a Path,
-    number: usize,
+    /// Lines so far.
+    pub(super) number: usize,
     line: Vec<u8>,
     /// Bytes of the whole lines so far.
     pub(super) end: u64,

@@ -46,8 +46,8 @@ pub(super) async fn replay<L: AuditLog>(
             });
             let hint =
                 if unknown { "; this endpoint does not move messages by itself: leave out --in-aws" } else { "" };
-            trail.end("failed", &[]).await?;
-            return Err(Failure::error(format!("{}{hint}", on_aws("start the move in AWS")(error))));
+            let failure = format!("{}{hint}", on_aws("start the move in AWS")(error));
+            return Err(also(trail.end("failed", &[]).await, failure));
         }
     };
     let ended = follow(sqs, &from, started.task_handle().unwrap_or_default(), length, &interrupt).await;
@@ -55,9 +55,13 @@ pub(super) async fn replay<L: AuditLog>(
         Ok(task) => (task.status().unwrap_or("UNKNOWN").to_lowercase(), count(task)),
         Err(_) => ("unknown".to_owned(), 0),
     };
-    trail.end(&how, &[("moved", moved)]).await?;
-    let task = ended?;
+    let told = trail.end(&how, &[("moved", moved)]).await;
     let text = format!("replayed {moved} in AWS: {how}");
+    let task = match ended {
+        Ok(task) if told.is_ok() => task,
+        Ok(_) => return Err(also(told, text)),
+        Err(failure) => return Err(also(told, failure.to_string())),
+    };
     if json {
         output::json(&json!({"inAws": true, "ending": how, "moved": moved}))?
     } else {
@@ -67,6 +71,14 @@ pub(super) async fn replay<L: AuditLog>(
         eprintln!("note: AWS says: {why}");
     }
     Ok(if how == "completed" { Outcome::Done } else { Outcome::NeedsAttention })
+}
+
+/// What went wrong first, and that the audit log could not be told of it.
+fn also(told: Result<()>, first: String) -> Failure {
+    Failure::error(match told {
+        Ok(()) => first,
+        Err(untold) => format!("{first}; and {untold}"),
+    })
 }
 
 /// Follows a task to its end.

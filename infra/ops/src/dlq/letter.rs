@@ -3,9 +3,9 @@
 use std::{collections::HashMap, fmt};
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName};
-use cpis::domain::authority::AuthorityCode;
+use cpis::domain::{audit::kind, authority::AuthorityCode, notice::NumberChange};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
 use crate::output;
@@ -14,6 +14,8 @@ use crate::output;
 const REDRIVEN: &str = "redriven";
 /// Kind of a notification that an access raised, and that need not say so.
 const ACCESS: &str = "access";
+/// Kind of what Lambda says of records of a stream.
+const STREAM_RECORDS: &str = "stream-records";
 /// What stands where an authority or a kind cannot be told.
 pub(super) const UNKNOWN: &str = "unknown";
 /// The longest code of a reason or a kind.
@@ -32,12 +34,57 @@ struct Address {
     at: Option<Timestamp>,
 }
 
+/// The parts of a change of an NHS number that tell nothing of whom it is about.
+#[derive(Deserialize)]
+struct Change {
+    id: Uuid,
+    #[serde(rename = "change")]
+    _change: NumberChange,
+}
+
+/// What Lambda says of records of a stream that a function could not handle: their place in it, and nothing of what they hold.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StreamRecords {
+    request_context: RequestContext,
+    timestamp: Timestamp,
+    #[serde(rename = "DDBStreamBatchInfo")]
+    _place: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+struct RequestContext {
+    condition: String,
+}
+
+impl StreamRecords {
+    /// Reads a message's body, if it is such a one.
+    pub(super) fn read(body: &str) -> Option<Self> {
+        serde_json::from_str(body).ok()
+    }
+
+    /// Why Lambda gave up, such as `retry-attempts-exhausted`.
+    fn reason(&self) -> String {
+        let condition = self.request_context.condition.chars();
+        let spelt = condition.enumerate().fold(String::new(), |mut spelt, (n, c)| {
+            if n > 0 && c.is_ascii_uppercase() {
+                spelt.push('-');
+            }
+            spelt.push(c.to_ascii_lowercase());
+            spelt
+        });
+        code(&spelt)
+    }
+}
+
 /// By what a letter is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Id {
     /// The notification's own id (R26), which stands in logs and mailboxes too.
     Notification(Uuid),
-    /// The queue's id of a message that is no notification.
+    /// The sender's own id of a change of an NHS number.
+    Change(Uuid),
+    /// The queue's id of a message that is neither.
     Message(Uuid),
     /// A message whose queue gives ids of another form.
     None,
@@ -47,7 +94,7 @@ impl Id {
     /// The UUID.
     pub(super) fn uuid(self) -> Option<Uuid> {
         match self {
-            Self::Notification(id) | Self::Message(id) => Some(id),
+            Self::Notification(id) | Self::Change(id) | Self::Message(id) => Some(id),
             Self::None => None,
         }
     }
@@ -90,17 +137,28 @@ impl Letter {
     /// Reads a message of the dead-letter queue. What the queue itself set aside says nothing of the failure.
     pub(super) fn read(message: &Message) -> Self {
         let text = |name: &str| message.message_attributes()?.get(name)?.string_value();
-        let address = message.body().and_then(|b| serde_json::from_str::<Address>(b).ok());
+        let body = message.body().unwrap_or_default();
+        let address = serde_json::from_str::<Address>(body).ok();
+        let change = serde_json::from_str::<Change>(body).ok().filter(|_| address.is_none());
+        let records = StreamRecords::read(body);
         let beside = || text("authority").and_then(|code| AuthorityCode::parse(code).ok());
         let authority = beside().or_else(|| address.as_ref().map(|a| a.authority.clone()));
-        let own = address.as_ref().map(|a| a.kind.as_deref().unwrap_or(ACCESS));
+        let own = match (&address, &change, &records) {
+            (Some(address), ..) => Some(address.kind.as_deref().unwrap_or(ACCESS)),
+            (_, Some(_), _) => Some(kind::NUMBER_CHANGES),
+            (.., Some(_)) => Some(STREAM_RECORDS),
+            _ => None,
+        };
+        let given = address.as_ref().map(|a| Id::Notification(a.id)).or(change.map(|c| Id::Change(c.id)));
         let of_queue = || message.message_id()?.parse().ok().map(Id::Message);
+        let redriven = || records.as_ref().map_or_else(|| REDRIVEN.into(), StreamRecords::reason);
+        let written = text("failedAt").and_then(|t| t.parse().ok()).or(records.as_ref().map(|r| r.timestamp));
         Self {
-            id: address.as_ref().map(|a| Id::Notification(a.id)).or_else(of_queue).unwrap_or(Id::None),
-            reason: code(text("reason").unwrap_or(REDRIVEN)),
+            id: given.or_else(of_queue).unwrap_or(Id::None),
+            reason: text("reason").map_or_else(redriven, code),
             authority: authority.map_or_else(|| UNKNOWN.into(), |code| code.to_string()),
             kind: code(text("kind").or(own).unwrap_or(UNKNOWN)),
-            since: text("failedAt").and_then(|t| t.parse().ok()).or_else(|| sent(message)),
+            since: written.or_else(|| sent(message)),
             at: address.as_ref().and_then(|a| a.at),
         }
     }
@@ -117,8 +175,8 @@ impl Letter {
 pub(super) fn key(id: Id, body: &str) -> Uuid {
     match id {
         Id::Notification(id) => id,
-        // The queue's own id is another each time it is sent.
-        Id::Message(_) | Id::None => Uuid::new_v5(&Uuid::NAMESPACE_OID, body.as_bytes()),
+        // The queue's own id is another each time it is sent, and a sender may give one to two changes.
+        Id::Change(_) | Id::Message(_) | Id::None => Uuid::new_v5(&Uuid::NAMESPACE_OID, body.as_bytes()),
     }
 }
 
@@ -217,6 +275,32 @@ mod tests {
             ("redriven", "unknown", "unknown")
         );
         assert_eq!(found.id, Id::Message(Uuid::nil()), "known by the queue's id");
+    }
+
+    #[test]
+    fn a_change_of_a_number_is_known_by_its_senders_id_and_is_the_same_as_another_by_all_it_says() {
+        let told = |id: &str| format!(r#"{{"nhsNumber":"9990000018","change":"inactive","adopted":false{id}}}"#);
+        let body = told(&format!(r#","id":"{ID}""#));
+        let found = Letter::read(&message(&body, &[("reason", "step-failed")]));
+        assert_eq!((found.id, found.kind.as_str()), (Id::Change(ID.parse().expect("valid")), "number-changes"));
+        assert_eq!(found.id.to_string(), ID);
+        let nameless = Letter::read(&message(&told(r#","id":null"#), &[]));
+        assert_eq!(nameless.id, Id::Message(Uuid::nil()), "a sender need not give one");
+        // Nothing made from the number alone may stand in a log: ten digits can all be tried.
+        assert_ne!(key(found.id, &body), key(found.id, &body.replace("inactive", "superseded")), "each counts");
+    }
+
+    #[test]
+    fn what_lambda_says_of_records_of_a_stream() {
+        let body = r#"{"requestContext":{"requestId":"c0a0f2e6","functionArn":"arn:x","condition":"RetryAttemptsExhausted",
+            "approximateInvokeCount":4},"responseContext":{"statusCode":200},"version":"1.0",
+            "timestamp":"2026-11-22T12:05:00.000Z","DDBStreamBatchInfo":{"shardId":"s","batchSize":1}}"#;
+        let found = Letter::read(&message(body, &[]));
+        let told = [&found.reason, &found.kind, &found.authority].map(String::as_str);
+        assert_eq!(told, ["retry-attempts-exhausted", "stream-records", "unknown"]);
+        assert_eq!((found.id, found.since), (Id::Message(Uuid::nil()), "2026-11-22T12:05:00Z".parse().ok()));
+        let other = body.replace("RetryAttemptsExhausted", "9990000018");
+        assert_eq!(Letter::read(&message(&other, &[])).reason, "unknown");
     }
 
     #[test]

@@ -13,12 +13,15 @@ use uuid::Uuid;
 
 use super::{
     archive::{Archive, lines},
-    run::{Dead, Work},
+    run::{Dead, Taken, Work},
 };
 use crate::{
     failure::{Failure, Result, on_aws, on_file},
     stack::Stack,
 };
+
+/// What S3 answers where an object is there that must not be.
+const PRECONDITION_FAILED: u16 = 412;
 
 /// Where an archive is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +102,7 @@ pub(super) enum To {
 }
 
 impl Work for To {
-    async fn take(&mut self, letters: &[Dead]) -> Result<Vec<bool>> {
+    async fn take(&mut self, letters: &[Dead]) -> Taken {
         match self {
             Self::File(archive) => archive.take(letters).await,
             Self::Bucket(objects) => objects.take(letters).await,
@@ -118,15 +121,32 @@ pub(super) struct Objects {
 
 impl Work for Objects {
     // R72: S3 has them first.
-    async fn take(&mut self, letters: &[Dead]) -> Result<Vec<bool>> {
-        if !letters.is_empty() {
-            let key = format!("{}{:06}.letters", self.prefix, self.written);
-            let put = self.s3.put_object().bucket(&self.bucket).key(key).if_none_match("*");
-            let put = put.content_type("application/jsonl").body(ByteStream::from(lines(letters)?.into_bytes()));
-            put.send().await.map_err(on_aws("write to the archive in S3"))?;
-            self.written += 1;
+    async fn take(&mut self, letters: &[Dead]) -> Taken {
+        Taken::all_or_unknown(letters.len(), self.write(letters).await)
+    }
+}
+
+impl Objects {
+    async fn write(&mut self, letters: &[Dead]) -> Result<()> {
+        let key = format!("{}{:06}.letters", self.prefix, self.written);
+        let text = lines(letters)?;
+        let put = self.s3.put_object().bucket(&self.bucket).key(&key).if_none_match("*");
+        let put = put.content_type("application/jsonl").body(ByteStream::from(text.clone().into_bytes()));
+        if let Err(error) = put.send().await {
+            let is_there = error.raw_response().is_some_and(|answer| answer.status().as_u16() == PRECONDITION_FAILED);
+            // The first attempt may have come through and its answer not: then the SDK's second one finds it there.
+            if !is_there || self.read(&key).await? != text.as_bytes() {
+                return Err(on_aws("write to the archive in S3")(error));
+            }
         }
-        Ok(vec![true; letters.len()])
+        self.written += 1;
+        Ok(())
+    }
+
+    async fn read(&self, key: &str) -> Result<Vec<u8>> {
+        let object = self.s3.get_object().bucket(&self.bucket).key(key).send().await;
+        let body = object.map_err(on_aws("read back what is in the archive in S3"))?.body.collect().await;
+        Ok(body.map_err(|e| Failure::error(format!("cannot read back what is in the archive in S3: {e}")))?.to_vec())
     }
 }
 

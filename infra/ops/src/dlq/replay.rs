@@ -2,21 +2,22 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
 };
 
 use aws_sdk_sqs::{
     Client,
     types::{
-        Message, MessageAttributeValue, MessageSystemAttributeName, MessageSystemAttributeNameForSends,
-        MessageSystemAttributeValue, SendMessageBatchRequestEntry,
+        BatchResultErrorEntry, Message, MessageAttributeValue, MessageSystemAttributeName,
+        MessageSystemAttributeNameForSends, MessageSystemAttributeValue, SendMessageBatchRequestEntry,
     },
 };
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 
 use super::{
     letter::kept_attributes,
-    run::{Dead, Work},
+    run::{Dead, Taken, Work},
+    trail::Fate,
 };
 use crate::{
     failure::{Failure, Result, on_aws},
@@ -25,22 +26,40 @@ use crate::{
 
 /// The most bytes in one call, bodies and attributes together: what SQS takes wherever it runs, old and new.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
+
 /// Sends letters back for delivery.
 pub(super) struct Replay<'a> {
-    pub(super) sqs: &'a Client,
+    sqs: &'a Client,
     /// Where to.
-    pub(super) queue: &'a str,
-    pub(super) rate: Option<u32>,
-    pub(super) stop_after: u64,
+    queue: &'a str,
+    rate: Option<u32>,
+    stop_after: u64,
+    /// Authorities of which one letter was not taken: their later ones wait for the next run (R72).
+    waiting: BTreeSet<String>,
+}
+
+/// What became of a lane.
+#[derive(Default)]
+struct Lane {
+    fates: Vec<(usize, Fate)>,
+    /// Authorities of which one letter was not taken.
+    waiting: BTreeSet<String>,
+    failure: Option<Failure>,
 }
 
 impl Work for Replay<'_> {
-    // In a lane one call follows the other, so that order is kept (R72).
-    async fn take(&mut self, letters: &[Dead]) -> Result<Vec<bool>> {
+    // In a lane one call follows the other, so that order is kept (R72). Where one fails the others go on to their end: what
+    // was sent must be told.
+    async fn take(&mut self, letters: &[Dead]) -> Taken {
         let lanes = lanes(letters);
-        let sent = try_join_all(lanes.iter().map(|lane| self.send_lane(letters, lane))).await?;
-        let sent: HashSet<usize> = sent.into_iter().flatten().collect();
-        Ok((0..letters.len()).map(|place| sent.contains(&place)).collect())
+        let lanes = join_all(lanes.iter().map(|lane| self.send_lane(letters, lane))).await;
+        let mut taken = Taken { fates: vec![Fate::Left; letters.len()], failure: None };
+        for Lane { fates, waiting, failure } in lanes {
+            fates.into_iter().for_each(|(place, fate)| taken.fates[place] = fate);
+            self.waiting.extend(waiting);
+            taken.failure = taken.failure.or(failure);
+        }
+        taken
     }
 
     fn rate(&self) -> Option<u32> {
@@ -50,27 +69,63 @@ impl Work for Replay<'_> {
     fn patience(&self) -> Option<u64> {
         Some(self.stop_after)
     }
+
+    fn keeps_order(&self) -> bool {
+        true
+    }
 }
 
-impl Replay<'_> {
-    /// Sends the letters at these places one call after the other; answers with the places of those that the queue took.
-    async fn send_lane(&self, letters: &[Dead], lane: &[usize]) -> Result<Vec<usize>> {
-        let mut taken = Vec::with_capacity(lane.len());
-        let mut from = 0;
-        while from < lane.len() {
-            let to = from + fitting(lane[from..].iter().map(|place| size(&letters[*place].message)));
-            taken.extend(self.send(letters, &lane[from..to]).await?);
-            from = to;
-        }
-        Ok(taken)
+impl<'a> Replay<'a> {
+    /// To a queue, so many a second at the most; stops when so many come back.
+    pub(super) fn new(sqs: &'a Client, queue: &'a str, rate: Option<u32>, stop_after: u64) -> Self {
+        Self { sqs, queue, rate, stop_after, waiting: BTreeSet::new() }
     }
 
-    async fn send(&self, letters: &[Dead], places: &[usize]) -> Result<Vec<usize>> {
+    /// Sends the letters at these places one call after the other. What stands behind one of its authority that was not taken
+    /// is left.
+    async fn send_lane(&self, letters: &[Dead], places: &[usize]) -> Lane {
+        let authority = |place: &usize| &letters[*place].letter.authority;
+        let mut lane = Lane::default();
+        let mut due: Vec<usize> = places.iter().copied().filter(|p| !self.waiting.contains(authority(p))).collect();
+        while !due.is_empty() {
+            let later = due.split_off(fitting(due.iter().map(|place| size(&letters[*place].message))));
+            match self.send(letters, &due).await {
+                Ok(sent) => {
+                    let waits = sent.iter().filter(|(_, fate, hopeless)| *fate != Fate::Done && !hopeless);
+                    lane.waiting.extend(waits.map(|(place, ..)| authority(place).clone()));
+                    lane.fates.extend(sent.iter().map(|(place, fate, _)| (*place, *fate)));
+                }
+                Err(failure) => {
+                    lane.fates.extend(due.iter().map(|place| (*place, Fate::Unknown)));
+                    lane.failure = Some(failure);
+                    return lane;
+                }
+            }
+            due = later.into_iter().filter(|place| !lane.waiting.contains(authority(place))).collect();
+        }
+        lane
+    }
+
+    /// Sends letters in one call; answers for each what became of it, and whether the queue will never take it.
+    async fn send(&self, letters: &[Dead], places: &[usize]) -> Result<Vec<(usize, Fate, bool)>> {
         let entries = places.iter().map(|place| entry(*place, &letters[*place].message)).collect::<Result<_>>()?;
         let call = self.sqs.send_message_batch().queue_url(self.queue).set_entries(Some(entries));
         let answer = call.send().await.map_err(on_aws("send to the queue of notifications"))?;
-        Ok(answer.successful.iter().filter_map(|sent| sent.id.parse().ok()).collect())
+        let is_done = |place: &usize| answer.successful.iter().any(|sent| sent.id.parse() == Ok(*place));
+        let refusal = |place: &usize| answer.failed.iter().find(|refused| refused.id.parse() == Ok(*place));
+        let of = |place: &usize| match (is_done(place), refusal(place)) {
+            (true, _) => (*place, Fate::Done, false),
+            (false, Some(refused)) => (*place, Fate::Left, is_hopeless(refused)),
+            // The answer does not speak of it.
+            (false, None) => (*place, Fate::Unknown, false),
+        };
+        Ok(places.iter().map(of).collect())
     }
+}
+
+/// Whether a queue refuses a letter for what it is. Others need not wait for it: it will never go before them.
+fn is_hopeless(refused: &BatchResultErrorEntry) -> bool {
+    refused.sender_fault && refused.code.contains("Invalid")
 }
 
 /// The places of letters by lane: an authority's all in one lane, in the order in which what they tell of happened. Small
@@ -84,7 +139,7 @@ fn lanes(letters: &[Dead]) -> Vec<Vec<usize>> {
     runs.sort_by_key(|run| Reverse(run.len()));
     let mut lanes: Vec<Vec<usize>> = Vec::new();
     for mut run in runs {
-        run.sort_by_key(|place| letters[*place].letter.at.or(letters[*place].letter.since));
+        run.sort_by_key(|place| letters[*place].order());
         match lanes.iter_mut().find(|lane| lane.len() + run.len() <= BATCH) {
             Some(lane) => lane.append(&mut run),
             None => lanes.push(run),

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     failure::{Outcome, Result},
     output,
-    sweep::unseen_note,
+    sweep::Unseen,
 };
 
 /// So many letters are named without being asked for.
@@ -61,7 +61,7 @@ pub(super) struct Report {
     /// Letters that were taken care of and could not be deleted: another run does it again, to no effect.
     pub(super) not_deleted: usize,
     /// About how many could not be looked at.
-    pub(super) unseen: u64,
+    pub(super) unseen: Unseen,
 }
 
 impl Report {
@@ -75,7 +75,7 @@ impl Report {
             came_back: 0,
             not_taken: 0,
             not_deleted: 0,
-            unseen: 0,
+            unseen: Unseen::default(),
         }
     }
 
@@ -152,7 +152,10 @@ impl Report {
                 self.came_back,
                 "failed again while this ran, or stood twice in the queue, and stay dead letters: see `cpis dlq list`",
             ),
-            (self.not_taken, "were not taken by the queue, and stay dead letters: run this again"),
+            (
+                self.not_taken,
+                "were not taken, or stand behind one of their authority that was not, and stay dead letters: run this again",
+            ),
             (self.not_deleted, "were taken care of but not deleted: run this again, each still counts once"),
         ];
         let counted = counted.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
@@ -161,6 +164,6 @@ impl Report {
             Ending::Interrupted => Some("interrupted; what is not done yet is where it was: run this again"),
             Ending::Done | Ending::Failed => None,
         };
-        counted.chain(unseen_note(self.unseen)).chain(ending.map(str::to_owned)).collect()
+        counted.chain(self.unseen.notes()).chain(ending.map(str::to_owned)).collect()
     }
 }

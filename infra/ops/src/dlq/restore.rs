@@ -19,7 +19,7 @@ use super::{
     report::{Ending, Report},
     run::{Dead, Selection},
     tally::Tally,
-    trail::Trail,
+    trail::{Fate, Trail},
 };
 use crate::{
     failure::{Failure, Result, on_aws, on_file},
@@ -62,7 +62,7 @@ impl<L: AuditLog> Restore<'_, L> {
         }
         let report = Report::new(self.selection.dry_run);
         let mut counts = Counts { tally: Tally::new(Timestamp::now()), report };
-        let ended = self.letters((&file, &path), &mut there, &interrupt, &mut counts).await;
+        let ended = self.letters((&file, &path, checked.number), &mut there, &interrupt, &mut counts).await;
         let Counts { tally, mut report } = counts;
         report.moved = tally.finish();
         report.ending = *ended.as_ref().unwrap_or(&Ending::Failed);
@@ -93,18 +93,19 @@ impl<L: AuditLog> Restore<'_, L> {
                 Err(failure) => break Err(failure),
             }
         };
-        match sweep.finish().await {
+        let unseen = sweep.finish().await;
+        match unseen.total() {
             0 => read.map(|()| there),
-            n => Err(Failure::error(format!(
-                "about {n} dead letters are held by another command, so that it cannot be told which of the archive are among \
-                 them; they come back within minutes: run this again"
+            _ => Err(Failure::error(format!(
+                "it cannot be told which letters of the archive are in the queue already: {}",
+                unseen.notes().join("; ")
             ))),
         }
     }
 
     async fn letters(
         &mut self,
-        (file, path): (&File, &Path),
+        (file, path, length): (&File, &Path, usize),
         there: &mut HashSet<Uuid>,
         interrupt: &Interrupt,
         counts: &mut Counts,
@@ -112,7 +113,7 @@ impl<L: AuditLog> Restore<'_, L> {
         let now = Timestamp::now();
         let mut reader = Reader::of(file, path)?;
         let mut room = self.selection.limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
-        let progress = Progress::of(0);
+        let progress = Progress::of(length as u64);
         let mut window = Vec::new();
         loop {
             let next = if room == 0 { None } else { reader.next()? };
@@ -126,6 +127,7 @@ impl<L: AuditLog> Restore<'_, L> {
                     window.push(dead);
                 } else {
                     counts.report.left += 1;
+                    progress.add(1);
                 }
             }
             if window.len() == WINDOW || is_last {
@@ -140,11 +142,31 @@ impl<L: AuditLog> Restore<'_, L> {
         }
     }
 
-    /// Sends letters with all that belongs to them, the reason of their failure too.
+    /// Sends letters with all that belongs to them, the reason of their failure too, and tells of them before and after (R71).
     async fn send(&mut self, letters: &[Dead], counts: &mut Counts) -> Result<()> {
-        let mut taken = vec![self.selection.dry_run; letters.len()];
+        let dry_run = self.selection.dry_run;
+        let mut fates = vec![if dry_run { Fate::Done } else { Fate::Left }; letters.len()];
+        if let Some(trail) = &mut self.trail {
+            trail.meant(letters.iter().map(|dead| &dead.letter)).await?;
+        }
+        let sent = if dry_run { Ok(()) } else { self.send_all(letters, &mut fates).await };
+        if let Some(trail) = &mut self.trail {
+            trail.letters(letters.iter().zip(&fates).map(|(dead, fate)| (&dead.letter, *fate))).await?;
+        }
+        for (dead, _) in letters.iter().zip(&fates).filter(|(_, fate)| **fate == Fate::Done) {
+            counts.tally.add(&dead.letter);
+            counts.report.name(dead.letter.id);
+            if self.selection.each {
+                (self.show)(&dead.letter)?;
+            }
+        }
+        counts.report.not_taken += fates.iter().filter(|fate| **fate != Fate::Done).count();
+        sent
+    }
+
+    async fn send_all(&self, letters: &[Dead], fates: &mut [Fate]) -> Result<()> {
         let mut from = 0;
-        while from < letters.len() && !self.selection.dry_run {
+        while from < letters.len() {
             let to = from + fitting(letters[from..].iter().map(|dead| size(&dead.message)));
             let entry = |place: usize| {
                 let message = &letters[place].message;
@@ -152,23 +174,18 @@ impl<L: AuditLog> Restore<'_, L> {
             };
             let entries = (from..to).map(entry).collect::<Result<_>>()?;
             let call = self.sqs.send_message_batch().queue_url(self.queue).set_entries(Some(entries));
+            // Until there is an answer.
+            fates[from..to].fill(Fate::Unknown);
             let answer = call.send().await.map_err(on_aws("send to the dead-letter queue"))?;
-            for place in answer.successful.iter().filter_map(|sent| sent.id.parse::<usize>().ok()) {
-                taken[place] = true;
+            let left = answer.failed.iter().map(|refused| (&refused.id, Fate::Left));
+            let done = answer.successful.iter().map(|sent| (&sent.id, Fate::Done));
+            for (id, fate) in left.chain(done) {
+                if let Some(known) = id.parse().ok().and_then(|place: usize| fates.get_mut(place)) {
+                    *known = fate;
+                }
             }
             from = to;
         }
-        if let Some(trail) = &mut self.trail {
-            trail.letters(letters.iter().zip(&taken).map(|(dead, taken)| (&dead.letter, *taken))).await?;
-        }
-        for (dead, _) in letters.iter().zip(&taken).filter(|(_, taken)| **taken) {
-            counts.tally.add(&dead.letter);
-            counts.report.name(dead.letter.id);
-            if self.selection.each {
-                (self.show)(&dead.letter)?;
-            }
-        }
-        counts.report.not_taken += taken.iter().filter(|taken| !**taken).count();
         Ok(())
     }
 }

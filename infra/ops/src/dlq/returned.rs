@@ -9,7 +9,11 @@ use aws_sdk_sqs::{Client, types::Message};
 use tokio::time::Instant;
 
 use super::letter::{Letter, key};
-use crate::{failure::Result, interrupt::Interrupt, sweep::Length};
+use crate::{
+    failure::Result,
+    interrupt::Interrupt,
+    sweep::{Length, Sweep, WINDOW},
+};
 
 /// Bits by which a letter is remembered.
 const MARKS: u64 = 7;
@@ -19,9 +23,7 @@ const LEAST_BITS: u64 = 1 << 23;
 const BITS_EACH: u64 = 80;
 /// How often to look.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often to look again before a queue's length is believed: it is only roughly known, and lags behind.
-const DOUBTS: usize = 3;
-/// For how long not to look after a length that turned out wrong.
+/// For how long not to look again where a queue grew by letters of others.
 const TRUST: Duration = Duration::from_secs(30);
 
 /// What is known of letters that come back. Needs the same memory however many were sent.
@@ -68,10 +70,13 @@ impl<'a> Returned<'a> {
 
     /// Whether a letter is one that was marked in this run, and notes it.
     pub(super) fn is_back(&mut self, letter: &Letter, message: &Message) -> bool {
-        let is_back =
-            self.patience.is_some() && self.marks(letter, message).all(|(word, bit)| self.bits[word] & bit != 0);
+        let is_back = self.is_marked(letter, message);
         self.back += u64::from(is_back);
         is_back
+    }
+
+    fn is_marked(&self, letter: &Letter, message: &Message) -> bool {
+        self.patience.is_some() && self.marks(letter, message).all(|(word, bit)| self.bits[word] & bit != 0)
     }
 
     /// The places of a letter's bits.
@@ -90,30 +95,53 @@ impl<'a> Returned<'a> {
         })
     }
 
-    /// Whether so much came back that there is no point in going on: that is, a tenth of what was sent.
+    /// Whether so much came back that there is no point in going on: that is, a tenth of what was sent, and no less than asked for.
     ///
-    /// Letters are told one by one where they are received again. They stand behind all others, so the queue's length is
-    /// looked at too: it ought to shrink by what is deleted.
+    /// Letters are told one by one where they are received again. They may stand behind all others, so the queue's length is
+    /// looked at too: it ought to shrink by what is deleted. Others' letters make it grow as well, though, so that it is no more
+    /// than a reason to look who came.
     pub(super) async fn keeps_failing(&mut self, interrupt: &Interrupt) -> Result<bool> {
-        let Some(patience) = self.patience else { return Ok(false) };
-        let too_many = |back: u64, sent: u64| back >= patience && back * 10 >= sent;
-        if too_many(self.back, self.sent) {
+        let Some(patience) = self.patience.filter(|patience| self.sent >= *patience) else { return Ok(false) };
+        let sent = self.sent;
+        let too_many = |back: u64| back >= patience && back * 10 >= sent;
+        if too_many(self.back) {
             return Ok(true);
         }
         if self.looked.elapsed() < LOOK {
             return Ok(false);
         }
         self.looked = Instant::now();
-        for doubts in 0..=DOUBTS {
-            let expected = self.length.saturating_sub(self.deleted);
-            let more = Length::of(self.sqs, self.queue).await?.total().saturating_sub(expected);
-            if !too_many(more, self.sent) {
-                self.looked += if doubts > 0 { TRUST } else { Duration::ZERO };
-                return Ok(false);
-            }
-            interrupt.wait_until(Instant::now() + LOOK).await;
+        let expected = self.length.saturating_sub(self.deleted);
+        let more = Length::of(self.sqs, self.queue).await?.total().saturating_sub(expected);
+        if !too_many(more) {
+            return Ok(false);
         }
-        Ok(true)
+        if too_many(self.back + self.behind(interrupt).await?) {
+            return Ok(true);
+        }
+        self.looked = Instant::now() + TRUST;
+        Ok(false)
+    }
+
+    /// How many letters that were marked stand in the queue. Leaves all where they are.
+    async fn behind(&self, interrupt: &Interrupt) -> Result<u64> {
+        let mut sweep = Sweep::of(self.sqs, self.queue).await?;
+        let mut ours = 0;
+        let read = loop {
+            let messages = match sweep.next(WINDOW).await {
+                Ok(messages) if messages.is_empty() || interrupt.came() => break sweep.hold(&messages),
+                Ok(messages) => messages,
+                Err(failure) => break Err(failure),
+            };
+            let marked = messages.iter().filter(|message| self.is_marked(&Letter::read(message), message));
+            ours += marked.count() as u64;
+            if let Err(failure) = sweep.hold(&messages) {
+                break Err(failure);
+            }
+            sweep.renew().await;
+        };
+        sweep.finish().await;
+        read.map(|()| ours)
     }
 }
 

@@ -18,10 +18,11 @@ use super::{
     filter::Filter,
     letter::Letter,
     progress::Progress,
+    replay::size,
     report::{Ending, Report},
     returned::Returned,
     tally::Tally,
-    trail::Trail,
+    trail::{Fate, Trail},
 };
 use crate::{
     failure::{Failure, Result, on_aws},
@@ -31,6 +32,13 @@ use crate::{
 
 /// How often to look whether letters come back.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// The most letters that are put in order before any is sent.
+const AT_ONCE: usize = 10 * WINDOW;
+/// The most bytes of them.
+const AT_ONCE_BYTES: usize = 16 << 20;
+/// Within this time they are to be sent, at a given rate: half of that for which a message is out of sight at least.
+const IN_TIME: Duration = Duration::from_secs(30);
 
 /// Which letters, and how many.
 #[derive(Debug, Clone, Args)]
@@ -54,10 +62,43 @@ pub(super) struct Dead {
     pub(super) letter: Letter,
 }
 
+impl Dead {
+    /// By what letters stand in order: when what they tell of happened or, where they do not say, when they were given up.
+    pub(super) fn order(&self) -> Option<Timestamp> {
+        self.letter.at.or(self.letter.since)
+    }
+}
+
+/// What became of letters.
+pub(super) struct Taken {
+    /// Of each, in their order.
+    pub(super) fates: Vec<Fate>,
+    /// Why the work does not go on. What was done before stays done.
+    pub(super) failure: Option<Failure>,
+}
+
+impl Taken {
+    /// All of so many letters went, or nobody knows of any.
+    pub(super) fn all_or_unknown(letters: usize, done: Result<()>) -> Self {
+        let fate = if done.is_ok() { Fate::Done } else { Fate::Unknown };
+        Self { fates: vec![fate; letters], failure: done.err() }
+    }
+}
+
 /// What is done to letters before they are deleted.
 pub(super) trait Work {
-    /// Does it; answers for each letter whether it may be deleted now. Where it fails, none may.
-    async fn take(&mut self, letters: &[Dead]) -> Result<Vec<bool>>;
+    /// Does it.
+    async fn take(&mut self, letters: &[Dead]) -> Taken;
+
+    /// Whether it does anything that outlasts a command that dies of it, and so is told to the audit log before.
+    fn leaves_traces(&self) -> bool {
+        true
+    }
+
+    /// Whether an authority's letters are to be taken in the order of what they tell.
+    fn keeps_order(&self) -> bool {
+        false
+    }
 
     /// The most letters a second.
     fn rate(&self) -> Option<u32> {
@@ -145,6 +186,12 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
 
     async fn windows(&mut self, progress: &Progress) -> Result<Ending> {
         let mut pace = Instant::now();
+        if self.work.keeps_order()
+            && self.sweep.length().visible <= self.most_at_once() as u64
+            && let Some(ending) = self.in_order(progress, &mut pace).await?
+        {
+            return Ok(ending);
+        }
         let mut window = self.sweep.next(self.window()).await?;
         while !window.is_empty() {
             let received = window.len();
@@ -176,10 +223,88 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         Ok(Ending::Done)
     }
 
-    /// How many letters to ask for: at a given rate no more than go out in a second.
+    /// How many letters are received before the first is sent, so that they go in order: as many as memory has room for, and
+    /// are sent before those that wait for it come back into sight.
+    fn most_at_once(&self) -> usize {
+        let in_time = self.work.rate().map_or(u64::MAX, |rate| u64::from(rate) * IN_TIME.as_secs());
+        usize::try_from(in_time).unwrap_or(usize::MAX).min(AT_ONCE)
+    }
+
+    /// Receives a short queue as a whole, and does what is to be done from the oldest letter to the newest (R72). Answers with the
+    /// run's end, or with nothing where there may be more.
+    async fn in_order(&mut self, progress: &Progress, pace: &mut Instant) -> Result<Option<Ending>> {
+        let mut letters = Vec::new();
+        let gathered = self.gather(&mut letters).await;
+        letters.sort_by_key(Dead::order);
+        let extra = letters.split_off(self.room.min(letters.len()));
+        self.report.left += extra.len();
+        self.sweep.hold(extra.iter().map(|dead| &dead.message))?;
+        self.room -= letters.len();
+        let mut letters = letters.into_iter();
+        let ended = match gathered {
+            Ok(()) => self.send_off(&mut letters, progress, pace).await,
+            Err(failure) => Err(failure),
+        };
+        // What was not come to.
+        let rest: Vec<_> = letters.map(|dead| dead.message).collect();
+        self.sweep.hold(&rest)?;
+        ended
+    }
+
+    /// Receives all there is, as far as there is room for it.
+    async fn gather(&mut self, letters: &mut Vec<Dead>) -> Result<()> {
+        let (mut bytes, room) = (0, std::mem::replace(&mut self.room, usize::MAX));
+        let gathered = loop {
+            match self.sweep.next(WINDOW).await {
+                Ok(messages) if messages.is_empty() => break Ok(()),
+                Ok(messages) => match self.judge(messages) {
+                    Ok(meant) => letters.extend(meant.into_iter().inspect(|dead| bytes += size(&dead.message))),
+                    Err(failure) => break Err(failure),
+                },
+                Err(failure) => break Err(failure),
+            }
+            if letters.len() >= self.most_at_once() || bytes > AT_ONCE_BYTES || self.interrupt.came() {
+                break Ok(());
+            }
+        };
+        self.room = room;
+        gathered
+    }
+
+    async fn send_off(
+        &mut self,
+        letters: &mut impl Iterator<Item = Dead>,
+        progress: &Progress,
+        pace: &mut Instant,
+    ) -> Result<Option<Ending>> {
+        loop {
+            if self.interrupt.came() {
+                return Ok(Some(Ending::Interrupted));
+            }
+            let window: Vec<_> = letters.by_ref().take(self.step()).collect();
+            let count = window.len();
+            if count == 0 {
+                return Ok((self.room == 0).then_some(Ending::Done));
+            }
+            self.sweep.renew().await;
+            self.act(window).await?;
+            progress.add(count);
+            if self.returned.keeps_failing(&self.interrupt).await? {
+                return Ok(Some(Ending::Stopped));
+            }
+            *pace = self.pace(*pace, count).await;
+        }
+    }
+
+    /// How many letters to ask for.
     fn window(&self) -> usize {
-        let rate = self.work.rate().and_then(|rate| usize::try_from(rate).ok()).unwrap_or(WINDOW);
-        if self.selection.filter.is_empty() { rate.min(self.room) } else { rate }.clamp(1, WINDOW)
+        if self.selection.filter.is_empty() { self.step().min(self.room).max(1) } else { self.step() }
+    }
+
+    /// How many letters are worked on at once: at a given rate no more than go out in a second.
+    fn step(&self) -> usize {
+        let rate = self.work.rate().and_then(|rate| usize::try_from(rate).ok());
+        rate.unwrap_or(WINDOW).clamp(1, WINDOW)
     }
 
     /// Waits until so many letters more may go.
@@ -218,38 +343,47 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
             self.sweep.hold(meant.iter().map(|dead| &dead.message))?;
             return meant.iter().try_for_each(|dead| self.count(dead));
         }
-        let done = self.done(&meant).await;
-        if done.is_err() {
-            self.sweep.hold(meant.iter().map(|dead| &dead.message))?;
+        match self.done(&meant).await {
+            Ok(None) => Ok(()),
+            Ok(Some(failure)) => Err(failure),
+            Err(failure) => self.sweep.hold(meant.iter().map(|dead| &dead.message)).and(Err(failure)),
         }
-        done
     }
 
-    async fn done(&mut self, meant: &[Dead]) -> Result<()> {
+    /// An error: nothing is known to be deleted. A failure: the work does not go on, and all that was done is told and deleted.
+    async fn done(&mut self, meant: &[Dead]) -> Result<Option<Failure>> {
         if meant.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         #[cfg(feature = "testing")]
         if simulation::has(Bug::ReplayDeletesFirst) {
             delete(self.sqs, self.queue, meant.iter().map(|dead| &dead.message)).await?;
         }
-        let taken = self.work.take(meant).await?;
-        #[cfg(feature = "testing")]
-        let taken = if simulation::has(Bug::ReplayBelievesWholeBatches) { vec![true; meant.len()] } else { taken };
-        let outcomes = || meant.iter().zip(taken.iter().copied());
-        if let Some(trail) = &mut self.trail {
-            trail.letters(outcomes().map(|(dead, taken)| (&dead.letter, taken))).await?;
+        if let Some(trail) = self.trail.as_mut().filter(|_| self.work.leaves_traces()) {
+            trail.meant(meant.iter().map(|dead| &dead.letter)).await?;
         }
-        let of = |wanted: bool| outcomes().filter(move |(_, taken)| *taken == wanted).map(|(dead, _)| dead);
-        let not_deleted = delete(self.sqs, self.queue, of(true).map(|dead| &dead.message)).await?;
-        for dead in of(true) {
+        let Taken { fates, failure } = self.work.take(meant).await;
+        #[cfg(feature = "testing")]
+        let fates =
+            if simulation::has(Bug::ReplayBelievesWholeBatches) { vec![Fate::Done; meant.len()] } else { fates };
+        let outcomes = || meant.iter().zip(fates.iter().copied());
+        if let Some(trail) = &mut self.trail {
+            trail.letters(outcomes().map(|(dead, fate)| (&dead.letter, fate))).await?;
+        }
+        let done = || outcomes().filter(|(_, fate)| *fate == Fate::Done).map(|(dead, _)| dead);
+        let undone = || outcomes().filter(|(_, fate)| *fate != Fate::Done).map(|(dead, _)| dead);
+        let deleted = delete(self.sqs, self.queue, done().map(|dead| &dead.message)).await;
+        // What was sent is said to be, whatever became of deleting it.
+        for dead in done() {
             self.count(dead)?;
         }
-        self.returned.sent(of(true).count());
-        self.returned.deleted(of(true).count() - not_deleted);
+        self.report.not_taken += undone().count();
+        self.returned.sent(done().count());
+        let not_deleted = deleted?;
+        self.returned.deleted(done().count() - not_deleted);
         self.report.not_deleted += not_deleted;
-        self.report.not_taken += of(false).count();
-        self.sweep.hold(of(false).map(|dead| &dead.message))
+        self.sweep.hold(undone().map(|dead| &dead.message))?;
+        Ok(failure)
     }
 
     fn count(&mut self, dead: &Dead) -> Result<()> {

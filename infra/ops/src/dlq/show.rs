@@ -5,24 +5,31 @@ use aws_sdk_sqs::{
     types::{Message, MessageSystemAttributeName},
 };
 use clap::Args;
-use cpis::ports::AuditLog;
+use cpis::{domain::ways_out::PushTask, ports::AuditLog};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
-    letter::{Id, Letter},
-    trail::{REVEAL, Trail},
+    letter::{Id, Letter, StreamRecords},
+    trail::{Fate, REVEAL, Trail},
 };
 use crate::{
     failure::{Outcome, Result},
     operator::Operator,
     output,
-    sweep::{Sweep, WINDOW, unseen_note},
+    sweep::{Sweep, WINDOW},
 };
 
 /// Fields of a notification that tell nothing of the child.
 const OPEN_FIELDS: [&str; 7] = ["id", "accessId", "authority", "at", "kind", "traceId", "organisation"];
+/// Those of a push's besides: whose notification goes which way.
+const OPEN_FIELDS_OF_A_PUSH: [&str; 2] = ["notification", "way"];
+/// Those of a change of an NHS number. Whether there was an adoption is not among them.
+const OPEN_FIELDS_OF_A_CHANGE: [&str; 2] = ["id", "change"];
+/// Those of what Lambda says of records of a stream: none of what they hold.
+const OPEN_FIELDS_OF_RECORDS: [&str; 5] =
+    ["requestContext", "responseContext", "version", "timestamp", "DDBStreamBatchInfo"];
 /// Attributes that do not.
 const OPEN_ATTRIBUTES: [&str; 6] = ["reason", "authority", "attempts", "failedAt", "kind", "traceId"];
 /// What stands for what is not shown.
@@ -55,7 +62,7 @@ impl ShowArgs {
             let (actor, why) = (self.operator.actor()?, self.operator.because(REVEAL.name)?);
             let mut trail = Trail::new(log().await?, REVEAL, actor, why, format!("id={}", self.id));
             // R71: nothing is shown that is not recorded.
-            trail.letters([(&letter, true)]).await?;
+            trail.letters([(&letter, Fate::Done)]).await?;
         }
         let shown = shown(&letter, &message, self.reveal);
         if json {
@@ -87,7 +94,7 @@ impl ShowArgs {
         let unseen = sweep.finish().await;
         if matches!(found, Ok(None)) {
             eprintln!("note: no dead letter has this id");
-            unseen_note(unseen).iter().for_each(|note| eprintln!("note: {note}"));
+            unseen.notes().iter().for_each(|note| eprintln!("note: {note}"));
         }
         found
     }
@@ -116,15 +123,31 @@ fn body(letter: &Letter, text: &str, reveal: bool) -> Value {
     match (parsed, letter.id) {
         (Some(fields), _) if reveal => fields.into(),
         (None, _) if reveal => text.into(),
-        (Some(mut fields), Id::Notification(_)) => {
-            for (_, value) in fields.iter_mut().filter(|(name, _)| !OPEN_FIELDS.contains(&name.as_str())) {
+        (Some(mut fields), id) if is_known(id, text) => {
+            let is_open = |name: &str| match id {
+                Id::Change(_) => OPEN_FIELDS_OF_A_CHANGE.contains(&name),
+                Id::Notification(_) => {
+                    OPEN_FIELDS.contains(&name) || is_push(text) && OPEN_FIELDS_OF_A_PUSH.contains(&name)
+                }
+                Id::Message(_) | Id::None => OPEN_FIELDS_OF_RECORDS.contains(&name),
+            };
+            for (_, value) in fields.iter_mut().filter(|(name, _)| !is_open(name)) {
                 *value = REDACTED.into();
             }
             fields.into()
         }
-        // Of what is no notification nobody knows which parts are open.
+        // Of anything else nobody knows which parts are open.
         _ => format!("[redacted: {} bytes]", text.len()).into(),
     }
+}
+
+/// Whether it is known which parts are open.
+fn is_known(id: Id, body: &str) -> bool {
+    matches!(id, Id::Notification(_) | Id::Change(_)) || StreamRecords::read(body).is_some()
+}
+
+fn is_push(body: &str) -> bool {
+    serde_json::from_str::<PushTask>(body).is_ok()
 }
 
 fn text(shown: &Value, letter: &Letter) -> Result<()> {
@@ -174,6 +197,14 @@ mod tests {
             let revealed = shown(&letter, &message, true).to_string();
             assert!(revealed.contains("9990000018") && revealed.contains("secret"), "{revealed}");
         }
+        // Of a change even that there was an adoption is closed, and a text that stands where a code belongs.
+        let change = json!({"nhsNumber": "9990000018", "change": "superseded", "adopted": true, "id": Uuid::nil()});
+        for (body, open) in [(&change, true), (&json!({"change": "9990000018", "id": Uuid::nil()}), false)] {
+            let message = message(&body.to_string());
+            let shown = shown(&Letter::read(&message), &message, false)["body"].to_string();
+            assert!(!shown.contains("9990000018") && !shown.contains("true"), "{shown}");
+            assert_eq!(shown.contains("superseded"), open, "{shown}");
+        }
         let message = message(&notification().to_string());
         let shown = shown(&Letter::read(&message), &message, false);
         assert_eq!(shown["body"]["organisation"]["name"], "Sample Hospital");
@@ -181,5 +212,21 @@ mod tests {
             (&shown["body"]["nhsNumber"], &shown["attributes"]["reason"]),
             (&json!(REDACTED), &json!("step-failed"))
         );
+    }
+
+    #[test]
+    fn a_push_and_the_place_of_records_in_a_stream_tell_nothing_of_a_child() {
+        let push = json!({"id": Uuid::nil(), "authority": "E06000001", "notification": Uuid::max(), "way": "webhook",
+            "traceId": Uuid::nil()});
+        let records = json!({"requestContext": {"condition": "RetryAttemptsExhausted"}, "version": "1.0",
+            "timestamp": "2026-11-22T12:05:00Z", "DDBStreamBatchInfo": {"shardId": "shardId-1", "batchSize": 3}});
+        for body in [push, records] {
+            let message = message(&body.to_string());
+            assert_eq!(shown(&Letter::read(&message), &message, false)["body"], body);
+        }
+        let mut notification = notification();
+        notification["notification"] = "9990000018".into();
+        let message = message(&notification.to_string());
+        assert_eq!(shown(&Letter::read(&message), &message, false)["body"]["notification"], REDACTED);
     }
 }

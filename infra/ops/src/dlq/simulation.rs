@@ -25,7 +25,7 @@ pub async fn replay(
 ) -> Result<usize, String> {
     let selection = Selection { filter: super::Filter::default(), limit: None, dry_run: false, each: false };
     let trail = Trail::new(log, REPLAY, Actor::operator("simulated"), "simulated", "all".into()).named(run);
-    let replay = Replay { sqs, queue, rate: None, stop_after: STOP_AFTER };
+    let replay = Replay::new(sqs, queue, None, STOP_AFTER);
     let mut show = |_: &_| Ok(());
     let run = Run::new(&selection, (sqs, letters), replay, Some(trail), &mut show).await;
     let report = run.map_err(|e| e.to_string())?.through().await.map_err(|e| e.to_string())?;

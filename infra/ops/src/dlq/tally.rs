@@ -10,7 +10,7 @@ use super::{filter::Filter, letter::Letter, progress::Progress};
 use crate::{
     failure::Result,
     output,
-    sweep::{Sweep, WINDOW},
+    sweep::{Sweep, Unseen, WINDOW},
 };
 
 /// What is in a dead-letter queue.
@@ -19,8 +19,8 @@ pub(crate) struct DeadLetters {
     total: usize,
     groups: Vec<Group>,
     ages: Ages,
-    /// About how many could not be looked at, because somebody else holds them.
-    unseen: u64,
+    /// About how many could not be looked at.
+    unseen: Unseen,
 }
 
 /// Letters with a reason, an authority and a kind in common.
@@ -102,7 +102,7 @@ impl DeadLetters {
     }
 
     /// About how many could not be looked at.
-    pub(crate) fn unseen(&self) -> u64 {
+    pub(crate) fn unseen(&self) -> Unseen {
         self.unseen
     }
 
@@ -149,7 +149,7 @@ impl Tally {
 
     pub(super) fn finish(self) -> DeadLetters {
         let groups: Vec<_> = self.groups.into_values().collect();
-        DeadLetters { total: groups.iter().map(|g| g.count).sum(), groups, ages: self.ages, unseen: 0 }
+        DeadLetters { total: groups.iter().map(|g| g.count).sum(), groups, ages: self.ages, unseen: Unseen::default() }
     }
 }
 

@@ -38,6 +38,17 @@ pub(super) const RESTORE: Deed =
 pub(super) const REVEAL: Deed =
     Deed { kind: kind::DEAD_LETTER_REVEAL, done: "revealed", would: "would reveal", name: "--reveal" };
 
+/// What became of a letter that was worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It was taken care of, and may be deleted.
+    Done,
+    /// Nothing was done to it.
+    Left,
+    /// Nobody knows: no answer came. It stays a dead letter, and counts once if it is done again.
+    Unknown,
+}
+
 /// The trail of one run of a command.
 pub(super) struct Trail<L> {
     log: L,
@@ -68,16 +79,35 @@ impl<L: AuditLog> Trail<L> {
         self.tell(entry).await
     }
 
-    /// Tells what became of letters: all of them in one entry.
-    pub(super) async fn letters<'l>(&mut self, letters: impl IntoIterator<Item = (&'l Letter, bool)>) -> Result<()> {
-        let (mut done, mut left) = (Vec::new(), Vec::new());
-        for (letter, is_done) in letters {
-            if is_done { &mut done } else { &mut left }.push(named(letter.id));
-        }
-        if done.is_empty() && left.is_empty() {
+    /// Tells to which letters something is about to be done, so that none is sent or copied of which the log does not know should
+    /// the command die of it. R71
+    pub(super) async fn meant<'l>(&mut self, letters: impl IntoIterator<Item = &'l Letter>) -> Result<()> {
+        let ids: Vec<_> = letters.into_iter().map(|letter| named(letter.id)).collect();
+        if ids.is_empty() {
             return Ok(());
         }
-        let entry = self.entry("letters").with(self.deed.done, done.join(",")).with("left", left.join(","));
+        let entry = self.entry("meant").with("letters", ids.join(","));
+        self.tell(entry).await
+    }
+
+    /// Tells what became of letters: all of them in one entry.
+    pub(super) async fn letters<'l>(&mut self, letters: impl IntoIterator<Item = (&'l Letter, Fate)>) -> Result<()> {
+        let [mut done, mut left, mut unknown] = [const { Vec::new() }; 3];
+        for (letter, fate) in letters {
+            let list = match fate {
+                Fate::Done => &mut done,
+                Fate::Left => &mut left,
+                Fate::Unknown => &mut unknown,
+            };
+            list.push(named(letter.id));
+        }
+        if done.is_empty() && left.is_empty() && unknown.is_empty() {
+            return Ok(());
+        }
+        let mut entry = self.entry("letters").with(self.deed.done, done.join(",")).with("left", left.join(","));
+        if !unknown.is_empty() {
+            entry = entry.with("unknown", unknown.join(","));
+        }
         self.tell(entry).await
     }
 
@@ -97,16 +127,19 @@ impl<L: AuditLog> Trail<L> {
 
     async fn tell(&mut self, entry: Entry) -> Result<()> {
         let told = self.log.append(&[entry]).await;
-        told.map_err(|e| Failure::error(format!("cannot write to the audit log, and nothing is done untold: {e}")))?;
+        told.map_err(|e| {
+            Failure::error(format!("cannot write to the audit log, and nothing is deleted or shown untold: {e}"))
+        })?;
         self.told += 1;
         Ok(())
     }
 }
 
-/// The id as it stands in the log: of a notification, or of a message of the queue that is none.
+/// The id as it stands in the log: of a notification, a change of a number, or a message of the queue that is neither.
 fn named(id: Id) -> String {
     match id {
         Id::Notification(id) => id.to_string(),
+        Id::Change(id) => format!("change:{id}"),
         Id::Message(id) => format!("message:{id}"),
         Id::None => "unnamed".into(),
     }

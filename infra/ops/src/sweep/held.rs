@@ -29,6 +29,7 @@ pub(super) struct Held<'a> {
     /// Receipts, a line each.
     file: Option<File>,
     end: u64,
+    count: u64,
     stretches: VecDeque<Stretch>,
 }
 
@@ -41,15 +42,21 @@ struct Stretch {
 
 impl<'a> Held<'a> {
     pub(super) fn new(sqs: &'a Client, queue: &'a str, hold: Duration) -> Self {
-        Self { sqs, queue, hold, file: None, end: 0, stretches: VecDeque::new() }
+        Self { sqs, queue, hold, file: None, end: 0, count: 0, stretches: VecDeque::new() }
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> u64 {
+        self.count
     }
 
     /// Remembers messages that were received just now.
     pub(super) fn add<'m>(&mut self, messages: impl IntoIterator<Item = &'m Message>) -> Result<()> {
-        let mut lines = String::new();
+        let (mut lines, mut count) = (String::new(), 0);
         for receipt in messages.into_iter().filter_map(|m| m.receipt_handle()) {
             lines.push_str(receipt);
             lines.push('\n');
+            count += 1;
         }
         if lines.is_empty() {
             return Ok(());
@@ -62,6 +69,7 @@ impl<'a> Held<'a> {
         file.write_all_at(lines.as_bytes(), self.end).map_err(doing)?;
         let (from, to) = (self.end, self.end + lines.len() as u64);
         self.end = to;
+        self.count += count;
         match self.stretches.back_mut() {
             Some(last) if last.to == from && last.since.elapsed() < ONE_STRETCH && to - last.from < STRETCH_BYTES => {
                 last.to = to;
