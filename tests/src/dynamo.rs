@@ -85,6 +85,7 @@ impl Dynamo {
         }
         let db = &self.db;
         let answer = match operation {
+            "BatchWriteItem" => done(body, |request| db.batch_write_item(request)),
             "BatchExecuteStatement" => done(body, |request| db.batch_execute_statement(request)),
             "BatchGetItem" => done(body, |request| db.batch_get_item(request)),
             "GetItem" => done(body, |request| db.get_item(request)),
@@ -211,6 +212,8 @@ pub fn function_environment(endpoint: &str, sqs: &crate::sqs::Sqs) -> Vec<(Strin
     set("AUDIT_KEY", "arn:aws:kms:eu-west-2:000000000000:key/audit".to_owned());
     set("AUDIT_BUCKET", "audit".to_owned());
     set("DELIVERY_BACKOFF_SECONDS", "30".to_owned());
+    set("MALLOC_TRIM_THRESHOLD_", "33554432".to_owned());
+    set("MALLOC_MMAP_THRESHOLD_", "4194304".to_owned());
     env
 }
 

@@ -13,7 +13,7 @@ use cpis::{
     },
     usecase::deliver::{Failure, Outcome, handle},
 };
-use futures_util::{FutureExt, future::join_all};
+use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
 
 const SERVICE: &str = "asn-delivery";
 
@@ -30,9 +30,11 @@ pub(crate) struct Delivery {
 impl Delivery {
     /// Answers with the messages that the queue must hand out again.
     pub(crate) async fn handle(&self, batch: Batch) -> SqsBatchResponse {
-        let deliveries: Vec<_> = batch.records.iter().map(|message| self.deliver(message)).collect();
+        // Not `join_all`, which looks at all of them again whenever one goes on.
+        let deliveries: FuturesOrdered<_> = batch.records.iter().map(|message| self.deliver(message)).collect();
+        let done: Vec<_> = deliveries.collect().await;
         let mut response = SqsBatchResponse::default();
-        for (message, done) in batch.records.iter().zip(join_all(deliveries).await) {
+        for (message, done) in batch.records.iter().zip(done) {
             if !done {
                 response.add_failure(message.message_id.clone().unwrap_or_default());
             }

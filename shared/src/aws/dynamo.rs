@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
     Client,
-    types::{AttributeValue, BatchStatementErrorCodeEnum, BatchStatementRequest},
+    types::{AttributeValue, BatchStatementErrorCodeEnum, BatchStatementRequest, DeleteRequest, WriteRequest},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -16,6 +16,8 @@ use crate::ports::{PortError, PortResult};
 
 /// The most statements in one call (DynamoDB: `BatchExecuteStatement` takes 25).
 const STATEMENTS: usize = 25;
+/// The most writes in one call (DynamoDB: `BatchWriteItem` takes 25).
+const WRITES: usize = 25;
 /// Calls of one batch under way at once.
 pub(super) const CONCURRENCY: usize = 16;
 
@@ -73,6 +75,26 @@ impl Dynamo {
         let requests: Vec<_> = items.iter().map(request).collect::<PortResult<_>>()?;
         let calls: Vec<_> = requests.chunks(STATEMENTS).map(|chunk| self.execute(step, chunk.to_vec())).collect();
         stream::iter(calls).buffer_unordered(CONCURRENCY).try_collect().await
+    }
+
+    /// Deletes the items with these keys, many in a call, each for itself. That one is not there is no failure.
+    pub(super) async fn delete_each(&self, step: &'static str, table: &str, keys: Vec<Item>) -> PortResult<()> {
+        let request = |key: Item| {
+            let delete = DeleteRequest::builder().set_key(Some(key)).build().map_err(|_| unreadable(step))?;
+            Ok(WriteRequest::builder().delete_request(delete).build())
+        };
+        let requests: Vec<_> = keys.into_iter().map(request).collect::<PortResult<_>>()?;
+        let calls: Vec<_> = requests.chunks(WRITES).map(|chunk| self.write(step, table, chunk.to_vec())).collect();
+        stream::iter(calls).buffer_unordered(CONCURRENCY).try_collect().await
+    }
+
+    async fn write(&self, step: &'static str, table: &str, requests: Vec<WriteRequest>) -> PortResult<()> {
+        let call = self.client.batch_write_item().request_items(table, requests).send().await;
+        // What it leaves out was throttled, and nothing else is said of it.
+        match call.map_err(failed(step))?.unprocessed_items {
+            Some(left) if !left.is_empty() => Err(PortError { step, cause: "Unprocessed".into(), retryable: true }),
+            _ => Ok(()),
+        }
     }
 
     async fn execute(&self, step: &'static str, requests: Vec<BatchStatementRequest>) -> PortResult<()> {

@@ -1,6 +1,8 @@
 //! Table `outbox`: a copy of each access whose notifications are still owed, and each notice that is. It is read whole and in
 //! order of time, and an entry goes once its notifications are on their way.
 
+use std::collections::BTreeSet;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
@@ -119,7 +121,9 @@ impl Outbox for Dynamo {
     }
 
     async fn settle(&self, owing: &[Owing]) -> PortResult<()> {
-        let delete = format!("DELETE FROM \"{}\" WHERE {MARK} = ? AND {AT_CHILD_ID} = ?", self.tables.outbox);
-        self.execute_each("outbox.batch-delete", &delete, owing, |owing| [s(OWED), s(owing.position())]).await
+        // A call may name each key once, and the stream may bring a record twice.
+        let positions: BTreeSet<_> = owing.iter().map(Owing::position).collect();
+        let key = |position| Item::from([(MARK.to_owned(), s(OWED)), (AT_CHILD_ID.to_owned(), s(position))]);
+        self.delete_each("outbox.batch-delete", &self.tables.outbox, positions.into_iter().map(key).collect()).await
     }
 }

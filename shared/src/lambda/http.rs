@@ -4,7 +4,7 @@ use std::future::Future;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use lambda_http::{
-    Body, Context, Error, LambdaEvent,
+    Body, Error, LambdaEvent,
     aws_lambda_events::apigw::ApiGatewayProxyResponse,
     http::{HeaderMap, HeaderValue, Method, header},
 };
@@ -202,7 +202,7 @@ where
     H: Fn(Incoming) -> F,
     F: Future<Output = Result<Answer, Answer>>,
 {
-    let request = LambdaEvent::new(serde_json::from_value(event)?, Context::default());
+    let request = LambdaEvent::new(serde_json::from_value(event)?, lambda_http::Context::default());
     let response = respond(service, request, &handle).await;
     Ok((response.status_code, response.body.map_or_else(Vec::new, |body| body.to_vec())))
 }
