@@ -166,8 +166,9 @@ impl Access {
     }
 
     /// What an answer would disclose, or owe, that this record does not cover: `None` when all is covered, else the record of
-    /// the rest, with an id of its own. A retry that finds a plan uploaded since is such a case (R21, R22), and one that
-    /// is not silent as the first try was.
+    /// the rest. A retry that finds a plan uploaded since is such a case (R21, R22), and one that is not silent as the first
+    /// try was. Its id comes from this record's alone, so that each record has one that goes on from it: what that one holds,
+    /// no later retry records and tells again.
     #[must_use]
     pub fn uncovered(&self, now: &Self) -> Option<Self> {
         let told = |o: &Owed| self.owed.iter().any(|t| t.authority == o.authority);
@@ -179,7 +180,7 @@ impl Access {
             }
             disclosed.clone_from(&now.disclosed);
         }
-        let id = Uuid::new_v5(&self.id, disclosed.join(",").as_bytes());
+        let id = Uuid::new_v5(&self.id, b"rest");
         Some(Self { id, disclosed, owed, ..now.clone() })
     }
 }

@@ -237,19 +237,19 @@ fn access(
 /// An access that stands recorded.
 struct Recorded {
     access: Access,
-    /// Id of the record of what a retry disclosed beyond it.
-    rest: Option<Uuid>,
+    /// Ids of the records of what retries disclosed beyond it.
+    rest: Vec<Uuid>,
     repeated: bool,
 }
 
 impl Recorded {
-    const fn new(access: Access) -> Self {
-        Self { access, rest: None, repeated: false }
+    fn new(access: Access) -> Self {
+        Self { access, rest: Vec::new(), repeated: false }
     }
 
     /// Whether an id is this access's.
     fn is(&self, id: Uuid) -> bool {
-        id == self.access.id || self.rest == Some(id)
+        id == self.access.id || self.rest.contains(&id)
     }
 }
 
@@ -267,13 +267,18 @@ async fn record<S: AccessLog>(store: &S, mut access: Access) -> Result<Recorded,
             None => return Ok(Recorded::new(access)),
         }
     }
-    let rest = earlier.uncovered(&access);
+    let mut recorded = Recorded { access: earlier, rest: Vec::new(), repeated: true };
     #[cfg(feature = "testing")]
-    let rest = rest.filter(|_| !simulation::has(Bug::ForgetsTheRest));
-    if let Some(rest) = &rest {
-        store.record(rest).await?;
+    if simulation::has(Bug::ForgetsTheRest) {
+        return Ok(recorded);
     }
-    Ok(Recorded { access: earlier, rest: rest.map(|rest| rest.id), repeated: true })
+    // Each record found covers some of what is left; the first that was not there is the last.
+    let mut rest = recorded.access.uncovered(&access);
+    while let Some(left) = rest {
+        recorded.rest.push(left.id);
+        rest = store.record(&left).await?.and_then(|held| held.uncovered(&left));
+    }
+    Ok(recorded)
 }
 
 /// Every access of the child: the total needs them all. Few children have more than a page of them.
