@@ -5,6 +5,9 @@ use std::cell::{Cell, RefCell};
 
 use jiff::Timestamp;
 
+/// Stands in every binary that a bug could be planted in, and so in none that ships.
+pub const MARK: &str = "deliberate bugs can be planted in this binary: it is for tests only";
+
 thread_local! {
     static TIME: Cell<Option<Timestamp>> = const { Cell::new(None) };
     static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
@@ -41,6 +44,8 @@ pub fn plant(bug: Option<Bug>) {
 /// Whether this bug is planted.
 #[must_use]
 pub fn has(bug: Bug) -> bool {
+    // Whatever asks this has the mark in it.
+    std::hint::black_box(MARK);
     PLANTED.get() == Some(bug)
 }
 
@@ -49,6 +54,8 @@ pub fn has(bug: Bug) -> bool {
 pub enum Bug {
     /// A look-up whose access could not be recorded is answered all the same.
     AnswersUnrecorded,
+    /// The same, of who looked the child up before.
+    ShowsUnrecordedHistory,
     /// What a retry discloses beyond the first try is not recorded.
     ForgetsTheRest,
     /// A retry is an access of its own.
@@ -65,11 +72,11 @@ pub enum Bug {
     BelievesWholeBatches,
     /// A notification is put into the mailbox over the one that is there.
     DeliversOverWhatIsThere,
-    /// A notification's id comes from the queue's message.
+    /// A notification's id comes from the queue's message too, not from what it tells alone.
     KeysOnTheMessage,
     /// The queue forgets messages before they are handled.
     AcknowledgesEarly,
-    /// The queue forgets a whole batch, those that failed too.
+    /// A message that must be handed out again counts as done, so that the queue forgets it.
     IgnoresFailedMessages,
     /// A message that could not be set aside counts as set aside.
     LosesWhatItSetsAside,
@@ -89,8 +96,9 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::AnswersUnrecorded,
+        Self::ShowsUnrecordedHistory,
         Self::ForgetsTheRest,
         Self::TakesRetriesForNew,
         Self::TellsOfSilentOnes,

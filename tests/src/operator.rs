@@ -64,15 +64,30 @@ impl Operator {
         Self { binary, cloudformation: url, server: tokio::spawn(serve_on(listener, routes)) }
     }
 
+    /// Where it finds the stack.
+    #[must_use]
+    pub fn cloudformation(&self) -> &str {
+        &self.cloudformation
+    }
+
     /// Starts `cpis` with these arguments; all but CloudFormation is at `endpoint`.
     ///
     /// # Panics
     /// It does not start.
     #[must_use]
     pub fn start(&self, endpoint: &str, arguments: &[&str]) -> Running {
+        self.start_at(endpoint, &self.cloudformation, arguments)
+    }
+
+    /// As [`Operator::start`], with CloudFormation elsewhere than it is, as behind a proxy.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn start_at(&self, endpoint: &str, cloudformation: &str, arguments: &[&str]) -> Running {
         let environment = [
             ("AWS_ENDPOINT_URL", endpoint),
-            ("AWS_ENDPOINT_URL_CLOUDFORMATION", &self.cloudformation),
+            ("AWS_ENDPOINT_URL_CLOUDFORMATION", cloudformation),
             ("AWS_REGION", "eu-west-2"),
             ("AWS_ACCESS_KEY_ID", "test"),
             ("AWS_SECRET_ACCESS_KEY", "test"),

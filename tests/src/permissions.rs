@@ -1,5 +1,5 @@
 //! What a call needs permission for: the IAM action, and on what. Service Authorization Reference (AWS), "Actions, resources, and
-//! condition keys" of Amazon DynamoDB, Amazon SQS, AWS KMS, AWS Secrets Manager and Amazon S3.
+//! condition keys" of Amazon DynamoDB, Amazon SQS, AWS KMS, AWS Secrets Manager, Amazon S3, AWS CloudFormation and Amazon CloudWatch.
 
 use serde_json::Value;
 
@@ -7,7 +7,8 @@ use serde_json::Value;
 /// bucket with the first part of the object's name, of a key or of a secret.
 pub type Permission = (String, String);
 
-/// The permissions that one call needs. `target` is its `X-Amz-Target`; a call of S3 has none, but a method and a path.
+/// The permissions that one call needs. `target` is its `X-Amz-Target`; a call of S3 has none, but a method and a path, one of
+/// CloudFormation a form, and one of CloudWatch a path that names the operation.
 ///
 /// A call that is not known here needs `unknown:…`, which no role has.
 #[must_use]
@@ -23,6 +24,10 @@ pub fn needed(method: &str, path: &str, target: &str, body: &[u8]) -> Vec<Permis
         }
         "TrentService" => vec![(format!("kms:{operation}"), last_part(text(&request["KeyId"])))],
         "secretsmanager" => vec![(format!("secretsmanager:{operation}"), last_part(text(&request["SecretId"])))],
+        "" if path.starts_with("/service/") => vec![(format!("cloudwatch:{}", last_part(path)), String::new())],
+        "" if body.starts_with(b"Action=DescribeStacks&") => {
+            vec![("cloudformation:DescribeStacks".to_owned(), String::new())]
+        }
         "" => {
             // `bucket/heads/2026/…` is named `bucket/heads`.
             let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();

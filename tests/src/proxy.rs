@@ -1,4 +1,4 @@
-//! A proxy in front of DynamoDB and SQS, and in the place of KMS, S3 and Secrets Manager, that counts calls and can, at the
+//! A proxy in front of DynamoDB, SQS and CloudFormation, and in the place of KMS, S3, Secrets Manager and CloudWatch, that counts calls and can, at the
 //! n-th, kill the caller or answer with a fault, before the call is passed on or after it has taken effect. So a real binary
 //! is broken at any of its awaits with no switch inside it.
 
@@ -59,21 +59,34 @@ pub struct Plan {
 
 #[derive(Default)]
 struct Journal {
-    calls: Vec<String>,
-    needed: BTreeSet<Permission>,
+    calls: Vec<Call>,
     plans: Vec<Plan>,
     fired: usize,
     secret: String,
     /// What S3 holds, by path; none where it keeps nothing of what it is given.
     objects: Option<BTreeMap<String, Bytes>>,
-    /// How many of the calls were a first attempt, as the SDK says of each (`amz-sdk-request: attempt=1; max=5`).
-    first: usize,
+}
+
+/// One call: its operation, such as `Query`, which for S3 is empty, and what it needs permission for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Call {
+    /// Operation.
+    pub operation: String,
+    /// Permissions.
+    pub needs: Vec<Permission>,
 }
 
 /// The services behind the proxy.
 struct Upstream {
     dynamo: String,
     sqs: String,
+    cloudformation: String,
+}
+
+impl Upstream {
+    fn of(dynamo: &str, sqs: &str) -> Self {
+        Self { dynamo: dynamo.to_owned(), sqs: sqs.to_owned(), cloudformation: String::new() }
+    }
 }
 
 struct Shared {
@@ -113,7 +126,7 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap_or_else(|e| panic!("bind: {e}"));
         let url = listener.local_addr().map_or_else(|e| panic!("address: {e}"), |a| format!("http://{a}"));
         let shared = Arc::new(Shared {
-            upstream: Mutex::new(Upstream { dynamo: dynamo.to_owned(), sqs: sqs.to_owned() }),
+            upstream: Mutex::new(Upstream::of(dynamo, sqs)),
             client: reqwest::Client::new(),
             journal: Mutex::default(),
             meeting: Mutex::default(),
@@ -143,13 +156,12 @@ impl Proxy {
 
     /// Stands from now on in front of these two services, for callers that cannot be told another address.
     pub fn move_to(&self, dynamo: &str, sqs: &str) {
-        *self.shared.upstream() = Upstream { dynamo: dynamo.to_owned(), sqs: sqs.to_owned() };
+        *self.shared.upstream() = Upstream::of(dynamo, sqs);
     }
 
-    /// How many calls were the first attempt at what the caller wanted, rather than a retry.
-    #[must_use]
-    pub fn first_attempts(&self) -> usize {
-        self.shared.journal().first
+    /// Stands in front of this CloudFormation too.
+    pub fn find_stacks_at(&self, cloudformation: &str) {
+        cloudformation.clone_into(&mut self.shared.upstream().cloudformation);
     }
 
     /// Disarms every fault and starts counting from 1 again.
@@ -184,13 +196,19 @@ impl Proxy {
     /// The operations called, in order, such as `Query` or `SendMessage`.
     #[must_use]
     pub fn calls(&self) -> Vec<String> {
+        self.shared.journal().calls.iter().map(|call| call.operation.clone()).collect()
+    }
+
+    /// The calls, in order, each with what it needed permission for.
+    #[must_use]
+    pub fn made(&self) -> Vec<Call> {
         self.shared.journal().calls.clone()
     }
 
     /// What the caller needed permission for.
     #[must_use]
     pub fn permissions(&self) -> BTreeSet<Permission> {
-        self.shared.journal().needed.clone()
+        self.shared.journal().calls.iter().flat_map(|call| call.needs.clone()).collect()
     }
 
     /// How often each operation was called.
@@ -220,17 +238,18 @@ async fn pass(
     drop(shared.gate.read().await);
     let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let sqs = target.starts_with("AmazonSQS.");
-    shared.journal().needed.extend(permissions::needed(method.as_str(), uri.path(), &target, &body));
-    let attempt = headers.get("amz-sdk-request").and_then(|v| v.to_str().ok()).unwrap_or_default();
-    shared.journal().first += usize::from(attempt.starts_with("attempt=1;"));
-    let plan = note_call(&shared, &target);
+    let needs = permissions::needed(method.as_str(), uri.path(), &target, &body);
+    let is_of_stacks = needs.iter().any(|(action, _)| action.starts_with("cloudformation:"));
+    let plan = note_call(&shared, &target, needs);
     meet(&shared).await;
     if let Some(Plan { when: When::Before, fault, .. }) = &plan {
         return strike(fault, sqs).await;
     }
     let secret = shared.journal().secret.clone();
-    let kept = if target.is_empty() { stored(&shared, &method, &uri, &headers, &body) } else { None };
-    if let Some(answer) = kept.or_else(|| stand_in(&target, &body, &secret)) {
+    let is_of_s3 = target.is_empty() && !is_of_stacks && !uri.path().starts_with("/service/");
+    let kept = if is_of_s3 { stored(&shared, &method, &uri, &headers, &body) } else { None };
+    let stands_in = || if is_of_stacks { None } else { stand_in(&target, uri.path(), &body, &secret) };
+    if let Some(answer) = kept.or_else(stands_in) {
         return match plan {
             Some(plan) => strike(&plan.fault, sqs).await,
             None => answer,
@@ -238,7 +257,8 @@ async fn pass(
     }
     let upstream = {
         let upstream = shared.upstream();
-        if sqs { upstream.sqs.clone() } else { upstream.dynamo.clone() }
+        let url = if sqs { &upstream.sqs } else { &upstream.dynamo };
+        if is_of_stacks { upstream.cloudformation.clone() } else { url.clone() }
     };
     let answer = forward(&shared.client, &upstream, headers, body).await;
     match (plan, answer) {
@@ -258,9 +278,10 @@ async fn meet(shared: &Shared) {
 }
 
 /// Counts the call and takes out the plan, if any, that is armed for it.
-fn note_call(shared: &Shared, target: &str) -> Option<Plan> {
+fn note_call(shared: &Shared, target: &str, needs: Vec<Permission>) -> Option<Plan> {
     let mut journal = shared.journal();
-    journal.calls.push(target.rsplit('.').next().unwrap_or_default().to_owned());
+    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+    journal.calls.push(Call { operation, needs });
     let call = journal.calls.len();
     let armed = journal.plans.iter().position(|plan| plan.call == call)?;
     journal.fired += 1;
@@ -309,8 +330,8 @@ fn parameter(query: &str, name: &str) -> String {
     found.unwrap_or_default().replace("%2F", "/")
 }
 
-/// What KMS and S3 answer, of which the functions need no more than that they were called; and the secret.
-fn stand_in(target: &str, body: &[u8], secret: &str) -> Option<Response<Body>> {
+/// What KMS and S3 answer, of which the functions need no more than that they were called; the secret; and no metric at all.
+fn stand_in(target: &str, path: &str, body: &[u8], secret: &str) -> Option<Response<Body>> {
     let answer = match target.split('.').next() {
         Some("TrentService") => {
             let asked: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
@@ -318,6 +339,13 @@ fn stand_in(target: &str, body: &[u8], secret: &str) -> Option<Response<Body>> {
             serde_json::json!({"KeyId": asked["KeyId"], "Signature": signature, "SigningAlgorithm": asked["SigningAlgorithm"]})
         }
         Some("secretsmanager") => serde_json::json!({"ARN": "push", "Name": "push", "SecretString": secret}),
+        // An empty map in CBOR (RFC 8949).
+        Some("") if path.starts_with("/service/") => {
+            let mut response = Response::new(Body::from(&b"\xa0"[..]));
+            response.headers_mut().insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
+            response.headers_mut().insert("content-type", HeaderValue::from_static("application/cbor"));
+            return Some(response);
+        }
         // A call of S3 names no target.
         Some("") => return Some(Response::new(Body::empty())),
         _ => return None,

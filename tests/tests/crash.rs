@@ -30,7 +30,7 @@ const AT_ONCE: usize = 4;
 const REQUEST: &str = "0d1f7c1e-51c4-4d38-9f0b-27f9d7a4a001";
 
 /// What is broken off and tried again.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scenario {
     /// A second file: new plans, ends, withdrawals, bad rows, another telephone number.
     Upload,

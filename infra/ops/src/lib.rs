@@ -3,6 +3,7 @@
 mod ageing;
 mod audit;
 mod cli;
+mod clock;
 mod directory;
 mod dlq;
 mod entries;

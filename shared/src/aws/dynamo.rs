@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
     Client,
-    types::{AttributeValue, BatchStatementErrorCodeEnum, BatchStatementRequest, DeleteRequest, WriteRequest},
+    types::{
+        AttributeValue, BatchStatementErrorCodeEnum, BatchStatementRequest, BatchStatementResponse, DeleteRequest,
+        WriteRequest,
+    },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -98,13 +101,21 @@ impl Dynamo {
     }
 
     async fn execute(&self, step: &'static str, requests: Vec<BatchStatementRequest>) -> PortResult<()> {
+        let asked = requests.len();
         let call = self.client.batch_execute_statement().set_statements(Some(requests));
         let answers = call.send().await.map_err(failed(step))?.responses.unwrap_or_default();
-        let codes = answers.into_iter().filter_map(|answer| answer.error.and_then(|error| error.code));
-        match codes.into_iter().find(|code| *code != BatchStatementErrorCodeEnum::ConditionalCheckFailed) {
-            Some(code) => Err(PortError { step, cause: code.as_str().to_owned(), retryable: true }),
-            None => Ok(()),
-        }
+        all_done(step, asked, answers)
+    }
+}
+
+/// Whether so many statements were done. One that the answer leaves out may not have been.
+fn all_done(step: &'static str, asked: usize, answers: Vec<BatchStatementResponse>) -> PortResult<()> {
+    let unanswered = answers.len() < asked;
+    let mut codes = answers.into_iter().filter_map(|answer| answer.error.and_then(|error| error.code));
+    match codes.find(|code| *code != BatchStatementErrorCodeEnum::ConditionalCheckFailed) {
+        Some(code) => Err(PortError { step, cause: code.as_str().to_owned(), retryable: true }),
+        None if unanswered => Err(PortError { step, cause: "NotAnswered".to_owned(), retryable: true }),
+        None => Ok(()),
     }
 }
 
@@ -161,4 +172,27 @@ pub(super) fn start<const N: usize>(key: Option<[(&str, AttributeValue); N]>) ->
 /// A page's limit as DynamoDB takes it.
 pub(super) fn limit(entries: usize) -> i32 {
     i32::try_from(entries.clamp(1, 1_000)).unwrap_or(1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::BatchStatementError;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_that_is_not_answered_for_does_not_count_as_done() {
+        let answer = |code: Option<BatchStatementErrorCodeEnum>| {
+            let error = code.map(|code| BatchStatementError::builder().code(code).build());
+            BatchStatementResponse::builder().set_error(error).build()
+        };
+        let refused = || answer(Some(BatchStatementErrorCodeEnum::ConditionalCheckFailed));
+        let judged = |answers| all_done("a.step", 2, answers).map_err(|error| (error.cause, error.retryable));
+        assert_eq!(judged(vec![answer(None), refused()]), Ok(()), "a condition that does not hold is no failure");
+        for short in [vec![], vec![refused()]] {
+            assert_eq!(judged(short), Err(("NotAnswered".to_owned(), true)));
+        }
+        let throttled = answer(Some(BatchStatementErrorCodeEnum::ThrottlingError));
+        assert_eq!(judged(vec![throttled]), Err(("ThrottlingError".to_owned(), true)));
+    }
 }

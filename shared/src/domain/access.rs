@@ -167,8 +167,8 @@ impl Access {
 
     /// What an answer would disclose, or owe, that this record does not cover: `None` when all is covered, else the record of
     /// the rest. A retry that finds a plan uploaded since is such a case (R21, R22), and one that is not silent as the first
-    /// try was. The id says whose rest it is, not what is in it: of two retries that each find other plans, one is
-    /// recorded, and the other sees what it covers.
+    /// try was. Its id comes from this record's alone, so that each record has one that goes on from it: what that one holds,
+    /// no later retry records and tells again.
     #[must_use]
     pub fn uncovered(&self, now: &Self) -> Option<Self> {
         let told = |o: &Owed| self.owed.iter().any(|t| t.authority == o.authority);
@@ -180,15 +180,8 @@ impl Access {
             }
             disclosed.clone_from(&now.disclosed);
         }
-        Some(Self { id: Uuid::new_v5(&self.id, b"rest"), disclosed, owed, ..now.clone() })
-    }
-
-    /// What this record and that of its rest cover together; what remains is the rest of the latter.
-    #[must_use]
-    pub fn covering(mut self, rest: Self) -> Self {
-        self.disclosed.extend(rest.disclosed);
-        self.owed.extend(rest.owed);
-        Self { id: rest.id, ..self }
+        let id = Uuid::new_v5(&self.id, b"rest");
+        Some(Self { id, disclosed, owed, ..now.clone() })
     }
 }
 

@@ -109,6 +109,8 @@ pub async fn handle(
     };
     match set_aside_or_postpone(queue, clock, message, failed, backoff_seconds).await {
         Fate::SetAside => Outcome::SetAside(failure),
+        #[cfg(feature = "testing")]
+        Fate::Again if simulation::has(Bug::IgnoresFailedMessages) => Outcome::SetAside(failure),
         Fate::Again => Outcome::Retry(failure),
         #[cfg(feature = "testing")]
         Fate::Kept(_) if simulation::has(Bug::LosesWhatItSetsAside) => Outcome::SetAside(failure),
@@ -132,6 +134,12 @@ async fn deliver(
     }
     let reading = directory.reading(&notification.authority).await?;
     let mut notification = notification.clone();
+    #[cfg(feature = "testing")]
+    if simulation::has(Bug::KeysOnTheMessage) {
+        // The queue says of each message when it was sent, however often it hands it out.
+        let sent = queued_at.map_or(0, Timestamp::as_millisecond);
+        notification.id = uuid::Uuid::new_v5(&notification.id, &sent.to_be_bytes());
+    }
     signal_here(mailbox, &mut notification, &authority.region, &reading).await?;
     let delivered = Delivered::new(notification, clock.now(), &authority.ways_out, &reading);
     let delivered = Delivered { queued_at, ..delivered };

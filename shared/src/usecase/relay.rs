@@ -83,6 +83,10 @@ pub struct Swept {
 /// # Errors
 /// Where the outbox cannot be read. What was relayed before stays relayed.
 pub async fn sweep(outbox: &impl Outbox, queue: &impl NotificationQueue, clock: &impl Clock) -> PortResult<Swept> {
+    #[cfg(feature = "testing")]
+    if simulation::has(Bug::DropsTheSweep) {
+        return Ok(Swept::default());
+    }
     let before = clock.now() - SWEEP_AFTER;
     let mut page = PageRequest { limit: SWEEP_PAGE, after: None };
     let mut swept = Swept::default();

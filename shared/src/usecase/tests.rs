@@ -400,6 +400,24 @@ fn r22_a_retry_is_the_same_access_and_what_is_new_by_then_is_told_too() {
     assert_eq!(told.len(), 2, "each authority once: {told:?}");
 }
 
+/// Of what retries find, each plan is told of by the first that found it: what one retry recorded, the next need not.
+#[test]
+fn r22_retries_that_find_more_and_more_tell_each_authority_once() {
+    let register = register();
+    let asked = Asked::of(0);
+    for code in [None, Some(HARTLEPOOL), Some(BIRMINGHAM)] {
+        if let Some(code) = code {
+            upload(&register, code, file(1, "020 7946 0001", &[(0, Change::Start)])).expect("an answer");
+        }
+        for _ in 0..2 {
+            asked.plans(&register).expect("an answer");
+        }
+    }
+    let told: Vec<_> =
+        owed(&register).iter().flat_map(Access::notifications).map(|n| n.authority.to_string()).collect();
+    assert_eq!(told, [HARTLEPOOL, BIRMINGHAM].map(str::to_owned), "each once");
+}
+
 #[test]
 fn r22_each_retry_tells_only_those_whom_none_before_it_told() {
     for uploaders in [[HARTLEPOOL, BIRMINGHAM], [BIRMINGHAM, HARTLEPOOL]] {

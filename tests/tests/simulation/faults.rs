@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     PartialBatch,
     /// An entry of a batch is done and said to have been refused.
     WronglyRefused,
+    /// The answer to a batch is well formed and does not fit it: an entry's is missing, there twice, or nobody's.
+    MixedUpAnswer,
     /// A call takes seconds.
     Delay,
     /// A service is down for minutes.
@@ -63,7 +65,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// All of them.
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::Throttle,
         Self::ErrorBefore,
         Self::ErrorAfter,
@@ -75,6 +77,7 @@ impl Fault {
         Self::ShortPage,
         Self::PartialBatch,
         Self::WronglyRefused,
+        Self::MixedUpAnswer,
         Self::Delay,
         Self::Outage,
         Self::Crash,
@@ -111,12 +114,15 @@ pub(crate) struct Weather {
 }
 
 /// What may be down.
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 9] = [
     "DynamoDB",
+    "DynamoDB.PutItem plans",
+    "DynamoDB.PutItem accesses",
     "DynamoDB.PutItem mailbox",
     "DynamoDB.TransactWriteItems accesses",
     "DynamoDB.BatchExecuteStatement outbox",
     "SQS.SendMessage",
+    "SQS.SendMessage asn-dlq",
     "SQS",
 ];
 
@@ -182,9 +188,12 @@ impl Weather {
         faults.extend(match operation {
             "TransactWriteItems" => [Fault::Conflict; 3].as_slice(),
             "Query" => &[Fault::ShortPage; 3],
-            "BatchExecuteStatement" => &[Fault::PartialBatch; 4],
+            "BatchExecuteStatement" => {
+                &[Fault::PartialBatch, Fault::PartialBatch, Fault::PartialBatch, Fault::MixedUpAnswer]
+            }
+            "ReceiveMessage" => &[Fault::MixedUpAnswer; 2],
             batch if batch.ends_with("MessageBatch") => {
-                &[Fault::PartialBatch, Fault::PartialBatch, Fault::WronglyRefused]
+                &[Fault::PartialBatch, Fault::PartialBatch, Fault::WronglyRefused, Fault::MixedUpAnswer]
             }
             _ => &[],
         });
@@ -192,10 +201,14 @@ impl Weather {
         Some(self.counted(fault))
     }
 
-    /// After how many polls a process crashes.
+    /// After how many polls a process crashes: mostly few, for most processes are short, and sometimes so many that a long one is cut
+    /// off near its end.
     pub(crate) fn of_process(&mut self, rng: &mut Rng) -> Option<u32> {
-        let crashes = !self.calm && rng.permille(self.crashes);
-        crashes.then(|| u32::try_from(rng.between(1, 40)).expect("few"))
+        if self.calm || !rng.permille(self.crashes) {
+            return None;
+        }
+        let most = *rng.pick(&[10, 40, 40, 100, 300]);
+        Some(u32::try_from(rng.between(1, most)).expect("few"))
     }
 
     /// Whether this happens to a message or a record.

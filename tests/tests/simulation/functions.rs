@@ -117,9 +117,9 @@ impl Functions {
     }
 
     /// The operator's `cpis dlq replay`.
-    pub(crate) async fn replay(&self, run: Uuid) -> Ended<Result<usize, String>> {
+    pub(crate) async fn replay(&self, run: Uuid, rate: Option<u32>) -> Ended<Result<usize, String>> {
         let sqs = aws_sdk_sqs::Client::new(&self.config);
-        let work = cpis_ops::simulation::replay(&sqs, (QUEUE, LETTERS), self.store.clone(), run);
+        let work = cpis_ops::simulation::replay(&sqs, (QUEUE, LETTERS), self.store.clone(), (run, rate));
         self.world.process("cpis dlq replay", self.world.skew(), 600_000, work).await
     }
 }

@@ -1,6 +1,30 @@
 //! What people asked for and were told: what the invariants are judged by.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use super::invariants::Invariant;
+
+/// Something that must never be and was.
+#[derive(Debug, Clone)]
+pub(crate) struct Violation {
+    pub(crate) of: Invariant,
+    what: String,
+}
+
+impl Violation {
+    pub(crate) fn new(of: Invariant, what: String) -> Self {
+        Self { of, what }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.of, self.what)
+    }
+}
 
 /// All that happened in a run, as those outside see it.
 #[derive(Default)]
@@ -11,7 +35,7 @@ pub(crate) struct History {
     /// What an authority acknowledged, by authority and id: the moment that it was told first.
     pub(crate) acknowledged: BTreeMap<(String, String), String>,
     /// What must never be and was.
-    pub(crate) violations: Vec<String>,
+    pub(crate) violations: Vec<Violation>,
 }
 
 /// What a file says of a child.
@@ -52,8 +76,8 @@ pub(crate) enum Expected {
 }
 
 impl History {
-    pub(crate) fn violated(&mut self, what: String) {
-        self.violations.push(what);
+    pub(crate) fn violated(&mut self, of: Invariant, what: String) {
+        self.violations.push(Violation::new(of, what));
     }
 
     /// What a look-up that began and ended at these moments must show of a child's plan from an authority.

@@ -1,10 +1,4 @@
 //! What must be true, whatever goes wrong.
-//!
-//! 1. Each alerting access ends as exactly one notification for each owed authority; a silent one as none.
-//! 2. Nothing is disclosed that was not recorded.
-//! 3. An acknowledged upload is never un-seen, and never acknowledged in two ways.
-//! 4. What an authority acknowledged stays acknowledged.
-//! 5. Once faults stop the queues drain.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +6,59 @@ use cpis::domain::{authority::AuthorityCode, notification::notification_id};
 use cpis_tests::world::{AUTHORITIES, outbox_key};
 use serde_json::Value;
 
-use super::{history::Expected, world::World};
+use super::{
+    history::{Expected, Violation},
+    world::World,
+};
 
-/// Judges the answer to a look-up that began at a moment, at the moment at which it leaves.
-pub(crate) fn on_answer(world: &World, trace: &str, began: u64, body: &str) {
+/// What must be true. Each deliberate bug is one that breaks one of these, and must be caught by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Invariant {
+    /// Each alerting access ends as exactly one notification for each owed authority; a silent one as none.
+    ToldOnce,
+    /// Nothing is disclosed that was not recorded.
+    Recorded,
+    /// An acknowledged upload is never un-seen, and never acknowledged in two ways.
+    UploadsStay,
+    /// What an authority acknowledged stays acknowledged.
+    AcknowledgementsStay,
+    /// Once faults stop the queues drain.
+    Drains,
+    /// Whoever asks is answered as documented, and once faults stop at once.
+    Answered,
+    /// Nothing panics. No bug counts as caught by a panic: it might be the simulation's own.
+    Panics,
+}
+
+use Invariant::{AcknowledgementsStay, Drains, Recorded, ToldOnce, UploadsStay};
+
+/// Judges an answer of any kind to a look-up, at the moment at which it leaves: it is on record.
+pub(crate) fn on_any_answer(world: &World, trace: &str) {
+    if records(world, trace).is_empty() {
+        world.history().violated(Recorded, format!("{trace}: a look-up was answered and is not recorded (R21)"));
+    }
+}
+
+/// Judges a history of accesses at the moment at which it leaves: each of them is on record, and so is that there is a plan, which
+/// is why the history is shown.
+pub(crate) fn on_history(world: &World, trace: &str, body: &str) {
+    let bundle: Value = serde_json::from_str(body).expect("JSON");
+    let entries = bundle["entry"].as_array().into_iter().flatten().map(|entry| &entry["resource"]);
+    let listed: Vec<_> = entries.filter(|r| r["resourceType"] == "AuditEvent").map(|r| &r["id"]).collect();
+    if !listed.is_empty() && recorded(world, trace).is_empty() {
+        let what = format!("{trace}: a history was shown, and it is not recorded whose plans that discloses (R21)");
+        world.history().violated(Recorded, what);
+    }
+    let accesses = world.tables.scan("accesses");
+    for id in listed {
+        if !accesses.iter().any(|access| access["id"]["S"] == *id) {
+            world.history().violated(Recorded, format!("{trace}: the history has {id}, of which there is no record"));
+        }
+    }
+}
+
+/// Judges the plans in the answer to a look-up that began at a moment, at the moment at which it leaves.
+pub(crate) fn on_plans(world: &World, trace: &str, began: u64, body: &str) {
     let shown: BTreeSet<&'static str> = AUTHORITIES.into_iter().filter(|code| body.contains(code)).collect();
     let recorded = recorded(world, trace);
     let now = world.elapsed();
@@ -26,14 +69,16 @@ pub(crate) fn on_answer(world: &World, trace: &str, began: u64, body: &str) {
     for code in AUTHORITIES {
         let is_shown = shown.contains(code);
         if is_shown && !recorded.contains(code) {
-            history.violated(format!("{trace}: the plan of {code} was disclosed and not recorded (R21)"));
+            history.violated(Recorded, format!("{trace}: the plan of {code} was disclosed and not recorded (R21)"));
         }
         match history.expected(code, child, began, now) {
             Expected::Shown if !is_shown => {
-                history.violated(format!("{trace}: the acknowledged plan of child {child} from {code} was not shown"));
+                let what = format!("{trace}: the acknowledged plan of child {child} from {code} was not shown");
+                history.violated(UploadsStay, what);
             }
             Expected::NotShown if is_shown => {
-                history.violated(format!("{trace}: child {child} has no plan from {code}, and one was shown"));
+                let what = format!("{trace}: child {child} has no plan from {code}, and one was shown");
+                history.violated(UploadsStay, what);
             }
             _ => {}
         }
@@ -44,21 +89,32 @@ pub(crate) fn on_answer(world: &World, trace: &str, began: u64, body: &str) {
 pub(crate) fn on_unread(world: &World, authority: &str, id: &str) {
     let mut history = world.history();
     if history.acknowledged.contains_key(&(authority.to_owned(), id.to_owned())) {
-        history.violated(format!("{authority} {id} was acknowledged and is unread again"));
+        history.violated(AcknowledgementsStay, format!("{authority} {id} was acknowledged and is unread again"));
     }
 }
 
 /// Judges the tables when all is quiet.
 pub(crate) fn in_the_end(world: &World) {
-    let found = [told_once(world), told_of_what_was_shown(world), stays_acknowledged(world), drained(world)];
-    let mut history = world.history();
-    found.into_iter().flatten().for_each(|violation| history.violated(violation));
+    let found = [
+        (ToldOnce, told_once(world)),
+        (ToldOnce, told_of_what_was_shown(world)),
+        (AcknowledgementsStay, stays_acknowledged(world)),
+        (Drains, drained(world)),
+    ];
+    let found = found.into_iter().flat_map(|(of, found)| found.into_iter().map(move |what| Violation::new(of, what)));
+    world.history().violations.extend(found);
+}
+
+/// The records of a look-up.
+fn records(world: &World, trace: &str) -> Vec<Value> {
+    let mut accesses = world.tables.scan("accesses");
+    accesses.retain(|access| text(access, "traceId") == trace);
+    accesses
 }
 
 /// Authorities whose plans the records of a look-up say were disclosed.
 fn recorded(world: &World, trace: &str) -> BTreeSet<String> {
-    let accesses = world.tables.scan("accesses");
-    let ours = accesses.iter().filter(|access| text(access, "traceId") == trace);
+    let ours = records(world, trace).into_iter();
     let plans = ours.flat_map(|access| access["disclosed"]["L"].as_array().cloned().unwrap_or_default());
     plans.filter_map(|plan| Some(plan["S"].as_str()?.rsplit('#').next()?.to_owned())).collect()
 }

@@ -15,9 +15,12 @@ use futures_util::future::{Either, FutureExt, join, join_all, join3, select};
 use tokio::time::{sleep, timeout};
 
 use super::{
+    PANICS,
     faults::Counts,
     functions::Functions,
-    invariants, people, pumps,
+    history::Violation,
+    invariants::{self, Invariant},
+    people, pumps,
     wire::milliseconds,
     world::{CALM_FROM, World},
 };
@@ -32,7 +35,7 @@ static RUNS: AtomicUsize = AtomicUsize::new(0);
 
 /// What a run came to.
 pub(crate) struct Outcome {
-    pub(crate) violations: Vec<String>,
+    pub(crate) violations: Vec<Violation>,
     pub(crate) counts: Counts,
     pub(crate) trace: Vec<String>,
 }
@@ -43,21 +46,25 @@ pub(crate) fn run(seed: u64, bug: Option<Bug>, traced: bool) -> Outcome {
     let runtime = runtime.expect("a runtime");
     fastrand::seed(seed);
     plant(bug);
-    let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(live(seed, traced))));
+    let world = runtime.block_on(async { World::new(seed, RUNS.fetch_add(1, Ordering::Relaxed), traced) });
+    let world = Arc::new(world);
+    let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(live(&world))));
     plant(None);
     set_time(None);
-    ended.unwrap_or_else(|panic| {
+    if let Err(panic) = ended {
         let why = panic.downcast_ref::<String>().cloned();
         let why = why.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
-        Outcome { violations: vec![format!("panicked: {why}")], counts: Counts::new(), trace: vec![] }
-    })
+        world.note(|| format!("panics: {why}"));
+        world.history().violated(Invariant::Panics, why);
+    }
+    let counts = std::mem::take(&mut world.weather().counts);
+    let violations = std::mem::take(&mut world.history().violations);
+    Outcome { violations, counts, trace: world.trace() }
 }
 
-async fn live(seed: u64, traced: bool) -> Outcome {
-    let run = RUNS.fetch_add(1, Ordering::Relaxed);
-    let world = Arc::new(World::new(seed, run, traced));
-    let functions = Functions::new(&world);
-    let (world, functions) = (&*world, &functions);
+async fn live(world: &Arc<World>) {
+    let functions = &Functions::new(world);
+    let world = &**world;
     people::write_files(world);
     let pumps = join(
         join3(pumps::stream(world, functions), pumps::schedule(world, functions), pumps::queue(world, functions)),
@@ -74,11 +81,8 @@ async fn live(seed: u64, traced: bool) -> Outcome {
         Either::Right((_, story)) => story.await,
     };
     if ended.is_err() {
-        world.history().violated("people do not get their answers".into());
+        world.history().violated(Invariant::Answered, "people do not get their answers".into());
     }
-    let counts = std::mem::take(&mut world.weather().counts);
-    let violations = std::mem::take(&mut world.history().violations);
-    Outcome { violations, counts, trace: world.trace() }
 }
 
 async fn story(world: &World, functions: &Functions) {
@@ -90,6 +94,7 @@ async fn story(world: &World, functions: &Functions) {
     );
     let weather = async {
         sleep(milliseconds(CALM_FROM)).await;
+        assert!(world.seed != PANICS, "as it is told to");
         world.weather().clear_up();
         world.note(|| "calm".into());
     };

@@ -65,6 +65,7 @@ async fn answer(world: &World, target: &str, mut body: String) -> Answer {
         Some(Fault::PartialBatch | Fault::WronglyRefused) => {
             call.partly(world, &body, fault == Some(Fault::PartialBatch))
         }
+        Some(Fault::MixedUpAnswer) => call.mixed_up(world, &body),
         _ => call.carry_out(world, &body),
     };
     sleep(back).await;
@@ -153,6 +154,29 @@ impl Call {
         answer
     }
 
+    /// Does a batch, or of statements just some, and answers with a list that does not fit it.
+    fn mixed_up(&self, world: &World, body: &str) -> (u16, String) {
+        if self.operation == "BatchExecuteStatement" {
+            let mut request: Value = serde_json::from_str(body).expect("JSON");
+            let statements = request["Statements"].as_array_mut().expect("statements");
+            statements.retain(|_| world.heads());
+            let none = (200, json!({"Responses": []}).to_string());
+            return if statements.is_empty() { none } else { self.carry_out(world, &request.to_string()) };
+        }
+        let (status, answer) = self.carry_out(world, body);
+        let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
+        match answer["Messages"].as_array_mut() {
+            // A message that was received comes twice.
+            Some(messages) => messages.extend_from_within(..messages.len().min(1)),
+            None => {
+                if let Some(successful) = answer["Successful"].as_array_mut() {
+                    mix_up(world, successful, "Id");
+                }
+            }
+        }
+        (status, answer.to_string())
+    }
+
     /// Does part of a batch and says so; or, where `honest` is not, does all and says that it was part.
     fn partly(&self, world: &World, body: &str, honest: bool) -> (u16, String) {
         let mut request: Value = serde_json::from_str(body).expect("JSON");
@@ -187,6 +211,21 @@ impl Call {
         let responses: Vec<Value> =
             refused.iter().map(|r| if *r { refusal.clone() } else { answers.next().unwrap_or(json!({})) }).collect();
         (200, json!({"Responses": responses}).to_string())
+    }
+}
+
+/// Takes the answer for one entry of a batch away, says it of nobody's entry, or says another's twice in its place.
+fn mix_up(world: &World, answers: &mut Vec<Value>, id: &str) {
+    if answers.is_empty() {
+        return;
+    }
+    let last = answers.len() as u64 - 1;
+    let place = || usize::try_from(world.between(0, last)).expect("an index");
+    let (one, other) = (place(), place());
+    match world.between(0, 2) {
+        0 => drop(answers.remove(one)),
+        1 => answers[one][id] = "4711".into(),
+        _ => answers[one] = answers[other].clone(),
     }
 }
 

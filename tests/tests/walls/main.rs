@@ -3,5 +3,6 @@
 #[path = "../template/model.rs"]
 #[allow(dead_code)] // The template's own checks use the rest.
 mod model;
+mod needed;
 mod privilege;
 mod tenants;

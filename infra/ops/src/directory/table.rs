@@ -76,7 +76,12 @@ impl Table {
             call = call.expression_attribute_names(format!("#a{n}"), name);
             call = call.expression_attribute_values(format!(":a{n}"), value);
         }
-        let remove = if gone.is_empty() { String::new() } else { format!(" REMOVE {}", gone.join(", ")) };
+        // By other names too: `until` is a word of DynamoDB's own.
+        for (n, name) in gone.iter().enumerate() {
+            call = call.expression_attribute_names(format!("#r{n}"), *name);
+        }
+        let removed: Vec<_> = (0..gone.len()).map(|n| format!("#r{n}")).collect();
+        let remove = if gone.is_empty() { String::new() } else { format!(" REMOVE {}", removed.join(", ")) };
         let call = call.update_expression(format!("SET {}{remove}", set.join(", ")));
         call.send().await.map(drop).map_err(on_aws("write to the directory"))
     }

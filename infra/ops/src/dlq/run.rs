@@ -25,6 +25,7 @@ use super::{
     trail::{Fate, Trail},
 };
 use crate::{
+    clock,
     failure::{Failure, Result, on_aws},
     interrupt::Interrupt,
     sweep::{BATCH, CONCURRENCY, Sweep, WINDOW},
@@ -141,7 +142,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
     ) -> Result<Self> {
         let interrupt = Interrupt::watch()?;
         let sweep = Sweep::of(sqs, queue).await?;
-        let now = Timestamp::now();
+        let now = clock::now();
         Ok(Self {
             returned: Returned::new(sqs, queue, sweep.length().total(), work.patience()),
             room: selection.limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX),

@@ -4,11 +4,13 @@ use cpis::{
     domain::audit::{Actor, Entry, kind},
     ports::AuditLog,
 };
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::letter::{Id, Letter};
-use crate::failure::{Failure, Result};
+use crate::{
+    clock,
+    failure::{Failure, Result},
+};
 
 /// What a command does to dead letters: names for people and for the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +121,7 @@ impl<L: AuditLog> Trail<L> {
 
     fn entry(&self, step: &str) -> Entry {
         let id = Uuid::new_v5(&self.run, &self.told.to_be_bytes());
-        Entry::new(id, Timestamp::now(), self.deed.kind, self.actor.clone(), "")
+        Entry::new(id, clock::now(), self.deed.kind, self.actor.clone(), "")
             .with("run", self.run)
             .with("step", step)
             .with("why", &self.why)

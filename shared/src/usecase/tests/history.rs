@@ -96,6 +96,20 @@ fn r22_r23_a_retry_that_discloses_more_does_not_find_what_it_recorded_itself() {
     assert_eq!(read(&register, &of_person(2)).total, 1, "for others it is one person's look-up of a day");
 }
 
+#[test]
+fn r22_r23_retries_that_disclose_more_and_more_find_nothing_that_they_recorded_themselves() {
+    let register = register();
+    let asked = of_person(1);
+    assert_eq!(read(&register, &asked).total, 0);
+    for code in [HARTLEPOOL, BIRMINGHAM] {
+        upload(&register, code, file(1, "020 7946 0001", &[(0, Change::Start)])).expect("an answer");
+        for _ in 0..2 {
+            let seen = read(&register, &asked);
+            assert_eq!((seen.repeated, seen.total), (true, 0), "all of it is the retry's own");
+        }
+    }
+}
+
 /// Counts what is asked of the register, and how often somebody had to wait for it: calls made together are one wait.
 struct Waits<'a> {
     register: &'a Register,
