@@ -212,8 +212,6 @@ pub fn function_environment(endpoint: &str, sqs: &crate::sqs::Sqs) -> Vec<(Strin
     set("AUDIT_KEY", "arn:aws:kms:eu-west-2:000000000000:key/audit".to_owned());
     set("AUDIT_BUCKET", "audit".to_owned());
     set("DELIVERY_BACKOFF_SECONDS", "30".to_owned());
-    set("MALLOC_TRIM_THRESHOLD_", "33554432".to_owned());
-    set("MALLOC_MMAP_THRESHOLD_", "4194304".to_owned());
     env
 }
 

@@ -284,6 +284,8 @@ fn lambda_environment(address: &str) -> Vec<(&'static str, String)> {
         ("AWS_LAMBDA_LOG_STREAM_NAME", "local"),
         ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
         ("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true"),
+        ("MALLOC_MMAP_THRESHOLD_", "4194304"),
+        ("MALLOC_TRIM_THRESHOLD_", "33554432"),
         ("AWS_REGION", "eu-west-2"),
         ("AWS_DEFAULT_REGION", "eu-west-2"),
         ("AWS_ACCESS_KEY_ID", "test"),

@@ -120,7 +120,7 @@ const PARTS: [&str; 9] = [
     "DynamoDB.PutItem accesses",
     "DynamoDB.PutItem mailbox",
     "DynamoDB.TransactWriteItems accesses",
-    "DynamoDB.BatchExecuteStatement outbox",
+    "DynamoDB.BatchWriteItem outbox",
     "SQS.SendMessage",
     "SQS.SendMessage asn-dlq",
     "SQS",
@@ -167,7 +167,7 @@ impl Weather {
             return Some(self.counted(Fault::Outage));
         }
         let operation = call.split([' ', '.']).nth(1).unwrap_or_default();
-        let is_batch = operation.ends_with("MessageBatch") || operation == "BatchExecuteStatement";
+        let is_batch = operation.ends_with("MessageBatch") || operation == "BatchWriteItem";
         if is_batch && rng.permille(self.deliveries) {
             return Some(self.counted(Fault::PartialBatch));
         }
@@ -188,9 +188,7 @@ impl Weather {
         faults.extend(match operation {
             "TransactWriteItems" => [Fault::Conflict; 3].as_slice(),
             "Query" => &[Fault::ShortPage; 3],
-            "BatchExecuteStatement" => {
-                &[Fault::PartialBatch, Fault::PartialBatch, Fault::PartialBatch, Fault::MixedUpAnswer]
-            }
+            "BatchWriteItem" => &[Fault::PartialBatch; 4],
             "ReceiveMessage" => &[Fault::MixedUpAnswer; 2],
             batch if batch.ends_with("MessageBatch") => {
                 &[Fault::PartialBatch, Fault::PartialBatch, Fault::WronglyRefused, Fault::MixedUpAnswer]

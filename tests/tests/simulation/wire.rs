@@ -154,15 +154,8 @@ impl Call {
         answer
     }
 
-    /// Does a batch, or of statements just some, and answers with a list that does not fit it.
+    /// Does a batch, and answers with a list that does not fit it.
     fn mixed_up(&self, world: &World, body: &str) -> (u16, String) {
-        if self.operation == "BatchExecuteStatement" {
-            let mut request: Value = serde_json::from_str(body).expect("JSON");
-            let statements = request["Statements"].as_array_mut().expect("statements");
-            statements.retain(|_| world.heads());
-            let none = (200, json!({"Responses": []}).to_string());
-            return if statements.is_empty() { none } else { self.carry_out(world, &request.to_string()) };
-        }
         let (status, answer) = self.carry_out(world, body);
         let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
         match answer["Messages"].as_array_mut() {
@@ -180,37 +173,35 @@ impl Call {
     /// Does part of a batch and says so; or, where `honest` is not, does all and says that it was part.
     fn partly(&self, world: &World, body: &str, honest: bool) -> (u16, String) {
         let mut request: Value = serde_json::from_str(body).expect("JSON");
-        let list = if self.is_sqs { "Entries" } else { "Statements" };
-        let entries = request[list].as_array().cloned().unwrap_or_default();
+        let list = if self.is_sqs { &mut request["Entries"] } else { &mut request["RequestItems"]["outbox"] };
+        let entries = list.as_array().cloned().unwrap_or_default();
         let refused: Vec<bool> = entries.iter().map(|_| world.heads()).collect();
         let done = |refused: &bool| !honest || !refused;
         let kept: Vec<Value> = entries.iter().zip(&refused).filter(|(_, r)| done(r)).map(|(e, _)| e.clone()).collect();
-        let mut answer = json!({"Successful": [], "Failed": [], "Responses": []});
+        let mut answer = json!({"Successful": [], "Failed": []});
         if !kept.is_empty() {
-            request[list] = kept.into();
+            *list = kept.into();
             let (status, text) = self.carry_out(world, &request.to_string());
             if status != 200 {
                 return (status, text);
             }
             answer = serde_json::from_str(&text).expect("JSON");
         }
-        if self.is_sqs {
-            let (mut successful, mut failed) = (Vec::new(), Vec::new());
-            for (entry, refused) in entries.iter().zip(&refused) {
-                if *refused {
-                    failed.push(json!({"Id": entry["Id"], "Code": "InternalError", "SenderFault": false}));
-                } else {
-                    let all = answer["Successful"].as_array().into_iter().flatten();
-                    successful.extend(all.filter(|a| a["Id"] == entry["Id"]).cloned());
-                }
-            }
-            return (200, json!({"Successful": successful, "Failed": failed}).to_string());
+        if !self.is_sqs {
+            let left: Vec<_> = entries.iter().zip(&refused).filter(|(_, r)| **r).map(|(entry, _)| entry).collect();
+            let left = if left.is_empty() { json!({}) } else { json!({"outbox": left}) };
+            return (200, json!({"UnprocessedItems": left}).to_string());
         }
-        let mut answers = answer["Responses"].as_array().cloned().unwrap_or_default().into_iter();
-        let refusal = json!({"Error": {"Code": "ThrottlingError", "Message": "slow down"}});
-        let responses: Vec<Value> =
-            refused.iter().map(|r| if *r { refusal.clone() } else { answers.next().unwrap_or(json!({})) }).collect();
-        (200, json!({"Responses": responses}).to_string())
+        let (mut successful, mut failed) = (Vec::new(), Vec::new());
+        for (entry, refused) in entries.iter().zip(&refused) {
+            if *refused {
+                failed.push(json!({"Id": entry["Id"], "Code": "InternalError", "SenderFault": false}));
+            } else {
+                let all = answer["Successful"].as_array().into_iter().flatten();
+                successful.extend(all.filter(|a| a["Id"] == entry["Id"]).cloned());
+            }
+        }
+        (200, json!({"Successful": successful, "Failed": failed}).to_string())
     }
 }
 
@@ -239,8 +230,9 @@ fn table<'a>(operation: &str, request: &'a Value) -> &'a str {
             let all = request["TransactItems"].to_string();
             if all.contains("\"accesses\"") { Some("accesses") } else { tables.into_iter().flatten().next() }
         }
-        "BatchExecuteStatement" => request["Statements"][0]["Statement"].as_str().and_then(|s| s.split('"').nth(1)),
-        "BatchGetItem" => request["RequestItems"].as_object().and_then(|t| t.keys().next()).map(String::as_str),
+        "BatchGetItem" | "BatchWriteItem" => {
+            request["RequestItems"].as_object().and_then(|t| t.keys().next()).map(String::as_str)
+        }
         _ => request["TableName"].as_str(),
     };
     found.unwrap_or_default()

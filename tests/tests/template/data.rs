@@ -368,8 +368,13 @@ pub(crate) fn functions(template: &Template, findings: &mut Findings) {
     findings.same("tracing", text(&globals["Tracing"]), "Active");
     findings.same("runtime", (text(&globals["Runtime"]), text(&globals["Handler"])), ("provided.al2023", "bootstrap"));
     let common: Vec<_> = members(&globals["Environment"]["Variables"]).map(|(k, v)| (k, brief(v))).collect();
-    let wanted =
-        [("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true"), ("LOG_LEVEL", "LogLevel")].map(|(k, v)| (k, v.to_owned()));
+    let wanted = [
+        ("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true"),
+        ("LOG_LEVEL", "LogLevel"),
+        ("MALLOC_MMAP_THRESHOLD_", "4194304"),
+        ("MALLOC_TRIM_THRESHOLD_", "33554432"),
+    ]
+    .map(|(k, v)| (k, v.to_owned()));
     findings.same("environment of all", common, wanted.to_vec());
 }
 

@@ -41,7 +41,7 @@ const ALLOWED: [(&str, &[(&str, &str)]); 13] = [
     (
         "asn-relay",
         &[
-            ("OutboxTable.Arn", "dynamodb:PartiQLDelete dynamodb:Query"),
+            ("OutboxTable.Arn", "dynamodb:BatchWriteItem dynamodb:Query"),
             (
                 "OutboxTable.StreamArn",
                 "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator dynamodb:ListStreams",
