@@ -93,6 +93,12 @@ impl World {
         }
     }
 
+    /// What an operator is told of the queues: the outputs of a stack that has them.
+    #[must_use]
+    pub fn queue_outputs(&self) -> Vec<(&'static str, String)> {
+        QUEUES.iter().map(|(output, queue)| (*output, self.sqs.queue_url(queue))).collect()
+    }
+
     /// Copies every item of these tables from another world.
     pub fn copy(&self, tables: &[&str], from: &Self) {
         for table in tables {
@@ -100,6 +106,18 @@ impl World {
         }
     }
 }
+
+/// The stack's outputs that name queues, and the queues.
+const QUEUES: [(&str, &str); 8] = [
+    ("AsnQueueUrl", "asn"),
+    ("AsnDlqUrl", "asn-dlq"),
+    ("PushQueueUrl", "push"),
+    ("PushDlqUrl", "push-dlq"),
+    ("NumberChangesQueueUrl", "number-changes"),
+    ("NumberChangesDlqUrl", "number-changes-dlq"),
+    ("RelayDlqUrl", "relay-dlq"),
+    ("LedgerDlqUrl", "ledger-dlq"),
+];
 
 /// The key of an entry of the outbox.
 #[must_use]

@@ -80,13 +80,8 @@ impl Deed {
 
     async fn begin(self) -> Place {
         let world = World::new().await;
-        let outputs = [
-            ("AsnQueueUrl", world.sqs.queue_url("asn")),
-            ("AsnDlqUrl", world.sqs.queue_url("asn-dlq")),
-            ("PushQueueUrl", world.sqs.queue_url("push")),
-            ("PushDlqUrl", world.sqs.queue_url("push-dlq")),
-            ("AuditTable", "audit".to_owned()),
-        ];
+        let mut outputs = world.queue_outputs();
+        outputs.push(("AuditTable", "audit".to_owned()));
         let operator = Operator::of(binaries::cpis(), &outputs).await;
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.letters", Uuid::new_v4()));
         let place = Place { world, operator, file };

@@ -36,17 +36,7 @@ impl Desk {
     /// Of a stack with these outputs beside the queues.
     async fn whose_log_is(log: &[(&str, &str)]) -> Self {
         let world = World::new().await;
-        let queues = [
-            ("AsnQueueUrl", "asn"),
-            ("AsnDlqUrl", "asn-dlq"),
-            ("PushQueueUrl", "push"),
-            ("PushDlqUrl", "push-dlq"),
-            ("NumberChangesQueueUrl", "number-changes"),
-            ("NumberChangesDlqUrl", "number-changes-dlq"),
-            ("RelayDlqUrl", "relay-dlq"),
-            ("LedgerDlqUrl", "ledger-dlq"),
-        ];
-        let mut outputs: Vec<_> = queues.iter().map(|(name, queue)| (*name, world.sqs.queue_url(queue))).collect();
+        let mut outputs = world.queue_outputs();
         outputs.extend(log.iter().map(|(name, table)| (*name, (*table).to_owned())));
         let operator = Operator::of(binaries::cpis(), &outputs).await;
         Self { world, operator }

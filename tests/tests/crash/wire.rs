@@ -284,8 +284,9 @@ fn strikes(scene: Scene, undisturbed: &Run) -> Vec<Strike<'_>> {
 }
 
 impl Strike<'_> {
-    /// Strikes; the end must be as if it had not.
-    async fn carry_out(self, wire: &Wire, before: &Before) -> Result<(&'static str, Call), String> {
+    /// Strikes; the end must be as if it had not. Nothing is struck where this run came to fewer calls of the kind: what one call of
+    /// several side by side has read, another one need not.
+    async fn carry_out(self, wire: &Wire, before: &Before) -> Result<Option<(&'static str, Call)>, String> {
         let Self { scene, undisturbed, call, nth, fault: (name, rule, told) } = self;
         let case = format!("{scene:?}, {call:?} no. {nth}, {name}");
         let with = |mut rule: Value, times: usize| {
@@ -302,23 +303,28 @@ impl Strike<'_> {
         let fired = wire.fired().await;
         let told =
             fired.last().and_then(|event| event["action"].as_str()).is_some_and(|action| action.starts_with(told));
-        if fired.len() != nth || !told || run.struck != 1 {
+        let came = run.calls.iter().filter(|made| **made == call).count() >= nth;
+        let is_as_told = fired.len() == nth && told && run.struck == 1;
+        if !is_as_told && (came || nth == 1) {
             return Err(format!("{case}: {fired:?}"));
         }
         if run.end != undisturbed.end {
             return Err(format!("{case}: {:#?}", differences_of(undisturbed, &run)));
         }
-        Ok((scene.name(), call))
+        Ok(is_as_told.then(|| (scene.name(), call)))
     }
 }
 
-/// Carries all of them out; what was struck.
+/// Carries all of them out; what was struck, nearly all.
 async fn carry_out_all(strikes: Vec<Strike<'_>>, before: &Before) -> Vec<(&'static str, Call)> {
     let done = on_wires(strikes, async |wire, strike: Strike<'_>| strike.carry_out(wire, before).await).await;
     let (struck, failed): (Vec<_>, Vec<_>) = done.into_iter().partition(Result::is_ok);
     let failed: Vec<_> = failed.into_iter().filter_map(Result::err).collect();
     assert!(failed.is_empty(), "{} of {} strikes:\n{}", failed.len(), struck.len() + failed.len(), failed.join("\n"));
-    struck.into_iter().flatten().collect()
+    let tried = struck.len();
+    let struck: Vec<_> = struck.into_iter().flatten().flatten().collect();
+    assert!(struck.len() * 50 >= tried * 49, "only {} of {tried} strikes struck", struck.len());
+    struck
 }
 
 fn differences_of(undisturbed: &Run, run: &Run) -> Vec<String> {

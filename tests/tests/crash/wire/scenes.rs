@@ -337,6 +337,8 @@ impl Scene {
             // Each search is told of, one that was not answered too.
             Self::Ask("audit-search", _) => timeless(parse(answer)),
             Self::Ask("service-status", _) => parse(answer)["status"].clone(),
+            // The entry of the audit log that tells of it has the moment in its hash.
+            Self::Ask(_, Asked::SetReading) => of(Scenario::Upload),
             Self::Ask(..) => json!({"world": of(Scenario::Day), "answer": timeless(parse(answer))}),
             Self::Nights => of(Scenario::Ledger),
             // Each time that heads are stated is told of, one that was not answered too.
@@ -413,7 +415,6 @@ const LETTERS: usize = 6;
 
 /// A stack with dead letters, and an operator.
 async fn begin_command(world: &World, before: &Before, arguments: &[&str]) -> Operator {
-    world.sqs.create("relay-dlq", 180, None);
     if arguments[0] != "directory" {
         world.copy(&["outbox"], &before.queued);
         for message in before.queued.sqs.messages("asn") {
@@ -421,14 +422,7 @@ async fn begin_command(world: &World, before: &Before, arguments: &[&str]) -> Op
         }
         assert_eq!(world.sqs.messages("asn-dlq").len(), LETTERS);
     }
-    let queues = [
-        ("AsnQueueUrl", "asn"),
-        ("AsnDlqUrl", "asn-dlq"),
-        ("RelayDlqUrl", "relay-dlq"),
-        ("PushQueueUrl", "push"),
-        ("PushDlqUrl", "push-dlq"),
-    ];
-    let mut outputs: Vec<_> = queues.iter().map(|(name, queue)| (*name, world.sqs.queue_url(queue))).collect();
+    let mut outputs = world.queue_outputs();
     for (name, table) in [("AuditTable", "audit"), ("OutboxTable", "outbox"), ("DirectoryTable", "directory")] {
         outputs.push((name, table.to_owned()));
     }
@@ -519,7 +513,7 @@ impl Asked {
             Self::Action => of("POST", &format!("notifications/{}/action", a_notification(world))),
             Self::Ageing => of("GET", "notifications/ageing"),
             Self::Reading => of("GET", "reading"),
-            Self::SetReading => of("PUT", "reading").body("application/json", "{}"),
+            Self::SetReading => of("PUT", "reading").header("X-Request-ID", REQUEST).body("application/json", "{}"),
             Self::Receipt => {
                 let access = &world.dynamo.scan("accesses")[0];
                 let [child, access] = ["child", "id"].map(|name| access[name]["S"].as_str().expect("a text"));
