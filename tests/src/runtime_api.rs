@@ -147,7 +147,20 @@ impl Function {
     ///
     /// # Errors
     /// As [`Function::start`].
-    pub async fn start_command(mut command: Command, env: &[(String, String)]) -> io::Result<Self> {
+    pub async fn start_command(command: Command, env: &[(String, String)]) -> io::Result<Self> {
+        Self::start_writing_to(Stdio::piped(), command, env).await
+    }
+
+    /// As [`Function::start`], for benchmarks: what it logs is written, and nobody reads it. A reader would take its time from the very
+    /// cores that are measured, and on AWS it is not there.
+    ///
+    /// # Errors
+    /// As [`Function::start`].
+    pub async fn start_unread(binary: &Path, env: &[(String, String)]) -> io::Result<Self> {
+        Self::start_writing_to(Stdio::null(), Command::new(binary), env).await
+    }
+
+    async fn start_writing_to(stdout: Stdio, mut command: Command, env: &[(String, String)]) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?.to_string();
         command
@@ -155,7 +168,7 @@ impl Function {
             .envs(lambda_environment(&address))
             .envs(env.iter().cloned())
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let (events, queue) = mpsc::unbounded_channel();

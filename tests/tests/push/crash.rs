@@ -1,7 +1,10 @@
 //! Delivery and pushes are killed (kill -9) at every call, before it takes effect and after, and then tried again as Lambda and SQS do.
 //! Whatever the moment, every push that is owed goes out, and under the same id however often.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use cpis::domain::ways_out::Webhook;
 use cpis_tests::{
@@ -92,7 +95,9 @@ async fn run(broken: &str, plan: Option<(usize, When, bool)>) -> (usize, Vec<Str
         finish(&world, queue, name, function).await;
         if name == broken {
             calls = world.proxy.calls().len();
-            assert_eq!(world.proxy.fired(), usize::from(plan.is_some()), "{broken} {plan:?}");
+            // What one of several pushes at once has read, such as the secret, another one need not: there may be a call less.
+            let due = plan.is_some_and(|(call, ..)| call <= calls);
+            assert_eq!(world.proxy.fired(), usize::from(due), "{broken} {plan:?}");
         }
         if name == "asn-delivery" {
             sweep(&world).await;
@@ -120,12 +125,16 @@ async fn r73_no_push_is_lost_whenever_delivery_or_push_is_killed() {
         assert!(calls >= 8, "{broken} makes {calls} calls");
         let crashes = (1..=calls)
             .flat_map(|call| [(call, When::Before, true), (call, When::After, true), (call, When::After, false)]);
+        let missed = &AtomicUsize::new(0);
         stream::iter(crashes)
             .for_each_concurrent(AT_ONCE, |(call, when, kill)| async move {
-                let (_, came) = run(broken, Some((call, when, kill))).await;
+                let (made, came) = run(broken, Some((call, when, kill))).await;
+                missed.fetch_add(usize::from(made < call), Relaxed);
                 // Twice at the most: what was under way when the process died.
                 assert!(came.len() <= 4, "{broken}, call {call}, {when:?}: {came:?}");
             })
             .await;
+        let missed = missed.load(Relaxed);
+        assert!(missed * 5 <= calls * 3, "{broken}: {missed} crashes of {} never came", calls * 3);
     }
 }

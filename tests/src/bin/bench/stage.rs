@@ -45,7 +45,7 @@ impl Stage {
     /// Starts a binary, such as `flag-lookup`.
     pub(crate) async fn start(&self, name: &str, env: &[(String, String)]) -> Function {
         let binary = self.binaries.join(format!("cpis-{name}"));
-        Function::start(&binary, env).await.unwrap_or_else(|e| panic!("{}: {e}", binary.display()))
+        Function::start_unread(&binary, env).await.unwrap_or_else(|e| panic!("{}: {e}", binary.display()))
     }
 
     /// Starts the Python twin of the look-up.
