@@ -51,3 +51,7 @@ def before_call(context, case, kwargs):
         case.path_parameters["gss"] = AUTHORITY
     if case.path_parameters.get("id") == EXAMPLE_NOTIFICATION:
         case.path_parameters["id"] = os.environ["CPIS_TEST_NOTIFICATION"]
+    # A policy's `*` matches no line break in an emulator's gateway, which then refuses by itself, too.
+    for name, value in case.path_parameters.items():
+        if isinstance(value, str):
+            case.path_parameters[name] = value.replace("\n", "-").replace("%0A", "-")
