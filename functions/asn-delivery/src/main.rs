@@ -7,7 +7,7 @@ use cpis::{
     lambda::{
         cached::CachedDirectory,
         config::{self, SystemClock},
-        runtime::run,
+        runtime::{for_life, run},
         telemetry,
     },
 };
@@ -33,6 +33,6 @@ async fn main() -> Result<(), Error> {
         pushes: PushTasks::new(&aws, push_url),
         backoff_seconds,
     };
-    let delivery = &delivery;
+    let delivery = for_life(delivery);
     run(move |event: LambdaEvent<handler::Batch>| async move { Ok(delivery.handle(event.payload).await) }).await
 }

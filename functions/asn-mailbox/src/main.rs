@@ -5,7 +5,7 @@ mod handler;
 
 use cpis::{
     aws::{Dynamo, Tables, config as aws},
-    lambda::{config, http::serve, telemetry},
+    lambda::{config, http::serve, runtime::for_life, telemetry},
 };
 use lambda_http::Error;
 
@@ -20,6 +20,6 @@ async fn main() -> Result<(), Error> {
         ..Tables::default()
     };
     let store = Dynamo::new(&aws::load(aws::Patience::Long), tables);
-    let store = &store;
+    let store = for_life(store);
     serve("asn-mailbox", move |incoming| handler::handle(store, incoming)).await
 }

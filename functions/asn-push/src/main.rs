@@ -10,7 +10,7 @@ use cpis::{
     lambda::{
         cached::CachedDirectory,
         config::{self, ConfigError, SystemClock},
-        runtime::run,
+        runtime::{for_life, run},
         telemetry,
     },
     out::{MeshOut, WebhookOut},
@@ -45,6 +45,6 @@ async fn main() -> Result<(), Error> {
         claim_seconds: settings::claim_seconds()?,
         handshaken: std::sync::Mutex::default(),
     };
-    let push = &push;
+    let push = for_life(push);
     run(move |event: LambdaEvent<handler::Cause>| async move { push.handle(event.payload).await }).await
 }

@@ -4,7 +4,11 @@ mod handler;
 
 use cpis::{
     aws::{AsnQueue, Dynamo, Tables, config as aws},
-    lambda::{config, runtime::run, telemetry},
+    lambda::{
+        config,
+        runtime::{for_life, run},
+        telemetry,
+    },
 };
 use lambda_runtime::{Error, LambdaEvent};
 
@@ -15,7 +19,7 @@ async fn main() -> Result<(), Error> {
     let url = config::required("ASN_QUEUE_URL")?;
     let aws = aws::load(aws::Patience::Long);
     let (outbox, queue) = (Dynamo::new(&aws, tables), AsnQueue::new(&aws, url));
-    let (outbox, queue) = (&outbox, &queue);
+    let (outbox, queue) = (for_life(outbox), for_life(queue));
     run(move |event: LambdaEvent<handler::Cause>| async move { handler::handle(outbox, queue, event.payload).await })
         .await
 }

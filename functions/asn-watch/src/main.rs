@@ -4,7 +4,11 @@ mod handler;
 
 use cpis::{
     aws::{Dynamo, Tables, config as aws},
-    lambda::{config, runtime::run, telemetry},
+    lambda::{
+        config,
+        runtime::{for_life, run},
+        telemetry,
+    },
 };
 use lambda_runtime::{Error, LambdaEvent};
 
@@ -17,6 +21,6 @@ async fn main() -> Result<(), Error> {
         ..Tables::default()
     };
     let store = Dynamo::new(&aws::load(aws::Patience::Long), tables);
-    let store = &store;
+    let store = for_life(store);
     run(move |_: LambdaEvent<handler::Minute>| handler::handle(store)).await
 }

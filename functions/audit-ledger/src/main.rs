@@ -9,7 +9,11 @@ mod watcher;
 
 use cpis::{
     aws::{Dynamo, HeadBucket, HeadKey, Tables, config as aws},
-    lambda::{config, runtime::run, telemetry},
+    lambda::{
+        config,
+        runtime::{for_life, run},
+        telemetry,
+    },
 };
 use lambda_runtime::{Error, LambdaEvent};
 
@@ -29,6 +33,6 @@ async fn main() -> Result<(), Error> {
         key: HeadKey::new(&aws, key),
         bucket: HeadBucket::new(&aws, bucket),
     };
-    let ledger = &ledger;
+    let ledger = for_life(ledger);
     run(move |event: LambdaEvent<handler::Cause>| async move { ledger.handle(event.payload).await }).await
 }

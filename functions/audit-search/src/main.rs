@@ -7,6 +7,7 @@ use cpis::{
     lambda::{
         config::{self, ConfigError},
         http::serve,
+        runtime::for_life,
         sealed::Sealer,
         telemetry,
     },
@@ -25,6 +26,6 @@ async fn main() -> Result<(), Error> {
     let sealer = Sealer::new(&secret, "cursors of audit searches");
     let sealer = sealer.map_err(|problem| ConfigError::wrong("CHILD_KEY_SECRET", problem))?;
     let service = handler::Service { store: Dynamo::new(&aws::load(aws::Patience::Long), tables), secret, sealer };
-    let service = &service;
+    let service = for_life(service);
     serve("audit-search", move |incoming| handler::handle(service, incoming)).await
 }

@@ -8,7 +8,12 @@ mod token;
 
 use cpis::{
     aws::{Dynamo, Tables, config as aws},
-    lambda::{cached::CachedDirectory, config, runtime::run, telemetry},
+    lambda::{
+        cached::CachedDirectory,
+        config,
+        runtime::{for_life, run},
+        telemetry,
+    },
 };
 use lambda_runtime::{Error, LambdaEvent};
 
@@ -21,6 +26,6 @@ async fn main() -> Result<(), Error> {
     let tables = Tables { directory: config::required("DIRECTORY_TABLE")?, ..Tables::default() };
     let directory = CachedDirectory::new(Dynamo::new(&aws::load(aws::Patience::Short), tables), config::SystemClock);
     let authorizer = handler::Authorizer { expected, keys, directory };
-    let authorizer = &authorizer;
+    let authorizer = for_life(authorizer);
     run(move |event: LambdaEvent<handler::Asked>| async move { authorizer.handle(event).await }).await
 }

@@ -4,11 +4,10 @@ use std::time::Instant;
 
 use cpis::{
     aws::Dynamo,
-    domain::{access::Interaction, nhs_number::ChildKeySecret},
+    domain::{access::Interaction, nhs_number::ChildKeySecret, time::milliseconds},
     lambda::{
         config::SystemClock,
         http::{Answer, Incoming, bad_header, no_such_path},
-        telemetry::milliseconds,
     },
     ports::{Clock, Stops},
     usecase::look_up::{self, LookUp, Seen},
@@ -69,12 +68,12 @@ async fn search_for(
     let link = format!("/cpis/FHIR/R4/{}", interaction.name());
     if interaction == Interaction::AuditEvent {
         let seen = look_up::history(store, stops, secret, &clock, ask).await?;
-        let store_ms = milliseconds(began);
+        let store_ms = milliseconds(began.elapsed());
         let body = fhir::audit_event_bundle(&searched(ask, &seen, &link), &seen.shown, seen.total);
         return Ok(describe(Answer::fhir(body, disclosed(&seen)), &seen, store_ms));
     }
     let seen = look_up::plans(store, stops, secret, &clock, ask, interaction).await?;
-    let store_ms = milliseconds(began);
+    let store_ms = milliseconds(began.elapsed());
     let bundle = if interaction == Interaction::Flag { fhir::flag_bundle } else { fhir::care_team_bundle };
     let body = bundle(&searched(ask, &seen, &link), &seen.shown);
     Ok(describe(Answer::fhir(body, disclosed(&seen)), &seen, store_ms))

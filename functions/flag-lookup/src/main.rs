@@ -11,6 +11,7 @@ use cpis::{
         budgets::PatientStops,
         config::{self, SystemClock},
         http::serve,
+        runtime::for_life,
         telemetry,
     },
 };
@@ -29,6 +30,6 @@ async fn main() -> Result<(), Error> {
     let secret = config::child_key_secret()?;
     let store = Dynamo::new(&aws::load(aws::Patience::Short), tables);
     let stops = PatientStops::new(store.clone(), SystemClock);
-    let (store, stops, secret) = (&store, &stops, &secret);
+    let (store, stops, secret) = (for_life(store), for_life(stops), for_life(secret));
     serve("flag-lookup", move |incoming| handler::handle(store, stops, secret, incoming)).await
 }

@@ -5,7 +5,11 @@ mod handler;
 
 use cpis::{
     aws::{DeadLetters, Dynamo, Tables, config as aws},
-    lambda::{config, runtime::run, telemetry},
+    lambda::{
+        config,
+        runtime::{for_life, run},
+        telemetry,
+    },
 };
 use lambda_runtime::{Error, LambdaEvent};
 
@@ -30,6 +34,6 @@ async fn main() -> Result<(), Error> {
         secret,
         backoff_seconds,
     };
-    let notices = &notices;
+    let notices = for_life(notices);
     run(move |event: LambdaEvent<handler::Cause>| async move { notices.handle(event.payload).await }).await
 }

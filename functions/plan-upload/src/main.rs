@@ -4,7 +4,7 @@ mod handler;
 
 use cpis::{
     aws::{Dynamo, Tables, config as aws},
-    lambda::{config, http::serve, telemetry},
+    lambda::{config, http::serve, runtime::for_life, telemetry},
 };
 use lambda_http::Error;
 
@@ -20,6 +20,6 @@ async fn main() -> Result<(), Error> {
     };
     let secret = config::child_key_secret()?;
     let store = Dynamo::new(&aws::load(aws::Patience::Long), tables);
-    let (store, secret) = (&store, &secret);
+    let (store, secret) = (for_life(store), for_life(secret));
     serve("plan-upload", move |incoming| handler::handle(store, secret, incoming)).await
 }

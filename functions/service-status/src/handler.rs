@@ -4,11 +4,8 @@ use std::time::Instant;
 
 use cpis::{
     aws::Dynamo,
-    domain::authority::AuthorityCode,
-    lambda::{
-        http::{Answer, Incoming, no_such_path},
-        telemetry::milliseconds,
-    },
+    domain::{authority::AuthorityCode, time::milliseconds},
+    lambda::http::{Answer, Incoming, no_such_path},
     ports::Directory,
 };
 use lambda_http::http::Method;
@@ -26,7 +23,7 @@ pub(crate) async fn handle(store: &Dynamo, incoming: Incoming) -> Result<Answer,
             let began = Instant::now();
             let code = AuthorityCode::parse(PROBE).map_err(|_| no_such_path())?;
             let passed = store.authority(&code).await.is_ok();
-            Ok(status(passed, milliseconds(began)))
+            Ok(status(passed, milliseconds(began.elapsed())))
         }
         _ => Err(no_such_path()),
     }

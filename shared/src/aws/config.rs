@@ -27,6 +27,8 @@ use aws_sdk_kms::config as aws_sdk_config;
 #[cfg(all(feature = "sqs", not(feature = "dynamodb")))]
 use aws_sdk_sqs::config as aws_sdk_config;
 
+use crate::domain::time::milliseconds;
+
 /// For how long a call is waited for. Every attempt is bounded, so that a silent connection costs a retry and not the caller's
 /// patience. Where three calls in ten are throttled, 3 attempts would fail one call in 37, and so most uploads, which make dozens; 5
 /// fail one in 400, and make hardly more calls of it: 1.43 a call instead of 1.39.
@@ -117,7 +119,7 @@ impl HttpConnector for Told {
         HttpConnectorFuture::new(async move {
             let answer = answer.await;
             let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
-            let millis = began.elapsed().as_secs_f64() * 1e3;
+            let millis = milliseconds(began.elapsed());
             tracing::debug!(event = "aws.called", operation, status, millis);
             answer
         })

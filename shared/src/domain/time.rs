@@ -1,7 +1,15 @@
-//! How moments are written where they are sorted as text.
+//! How moments and durations are written.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serializer;
+
+/// Milliseconds, to the microsecond.
+#[must_use]
+pub fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
 
 /// UTC with exactly three decimals, `2026-11-22T13:18:54.120Z`: text order is time order.
 #[must_use]

@@ -149,12 +149,11 @@ impl Answer {
 /// The runtime's own, on which the process ends.
 pub async fn serve<H, F>(service: &'static str, handle: H) -> Result<(), Error>
 where
-    H: Fn(Incoming) -> F,
-    F: Future<Output = Result<Answer, Answer>> + Send,
+    H: Fn(Incoming) -> F + Send + 'static,
+    F: Future<Output = Result<Answer, Answer>> + Send + 'static,
 {
-    let handle = &handle;
     run(move |request: LambdaEvent<ProxyEvent>| {
-        let answer = respond(service, request, handle);
+        let answer = respond(service, request, &handle);
         async move { Ok(answer.await) }
     })
     .await

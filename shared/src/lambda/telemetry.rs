@@ -16,7 +16,7 @@ use lambda_http::Context;
 use serde_json::{Map, Value, json};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::ports::PortError;
+use crate::{domain::time::milliseconds, ports::PortError};
 
 /// Metrics' name space.
 const NAMESPACE: &str = "CPIS";
@@ -136,7 +136,7 @@ impl Event {
         fields.insert("timestamp".into(), now.to_string().into());
         fields.insert("level".into(), level.into());
         fields.insert("event".into(), code.into());
-        fields.insert("durationMs".into(), milliseconds(began).into());
+        fields.insert("durationMs".into(), milliseconds(began.elapsed()).into());
         if !metrics.is_empty() {
             let directive = json!({"Namespace": NAMESPACE, "Dimensions": [["service"]], "Metrics": metrics});
             fields.insert("_aws".into(), json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": [directive]}));
@@ -146,10 +146,4 @@ impl Event {
         // Where the log itself cannot be written there is nowhere to say so.
         let _ = std::io::stdout().lock().write_all(line.as_bytes());
     }
-}
-
-/// Milliseconds since, to the microsecond.
-#[must_use]
-pub fn milliseconds(since: Instant) -> f64 {
-    (since.elapsed().as_secs_f64() * 1e6).round() / 1e3
 }
