@@ -2,13 +2,13 @@
 
 mod held;
 
-use std::time::Duration;
+use std::{borrow::Borrow, time::Duration};
 
 use aws_sdk_sqs::{
     Client,
     types::{Message, MessageSystemAttributeName, QueueAttributeName},
 };
-use futures_util::future::join_all;
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use serde::{Serialize, Serializer};
 
 use crate::failure::{Failure, Result, on_aws};
@@ -16,9 +16,9 @@ use held::Held;
 
 /// Messages in one call (SQS).
 pub(crate) const BATCH: usize = 10;
-/// Calls under way at once.
-pub(crate) const CONCURRENCY: usize = 16;
-/// The most messages in hand at once: what memory is needed for.
+/// Calls of one kind under way at once.
+pub(crate) const CONCURRENCY: usize = 32;
+/// The most messages that are received at once: what memory is needed for.
 pub(crate) const WINDOW: usize = CONCURRENCY * BATCH;
 /// After so many rounds without a message, the queue counts as seen through.
 const ENOUGH: usize = 2;
@@ -121,6 +121,8 @@ pub(crate) struct Sweep<'a> {
     length: Length,
     seen: u64,
     idle: usize,
+    /// Calls whose messages nobody has asked for yet.
+    ahead: FuturesUnordered<BoxFuture<'a, Result<Vec<Message>>>>,
 }
 
 /// Receives messages. Apart from the rest, so that it can do so while others are worked on.
@@ -131,10 +133,9 @@ pub(crate) struct Receiver<'a> {
     hold: Duration,
 }
 
-/// What a round brought. An error does not lose what other calls brought at the same time.
-#[derive(Default)]
-pub(crate) struct Round {
-    messages: Vec<Message>,
+/// What a round brought: messages, or what they were read as. An error does not lose what other calls brought at the same time.
+pub(crate) struct Round<T> {
+    messages: Vec<T>,
     failure: Option<Failure>,
 }
 
@@ -144,7 +145,14 @@ impl<'a> Sweep<'a> {
         let length = Length::of(sqs, queue).await?;
         let hold = (LEAST_HOLD + Duration::from_secs(length.visible / LEAST_SPEED)).min(MOST_HOLD);
         let receiver = Receiver { sqs, queue, hold };
-        Ok(Self { receiver, held: Held::new(sqs, queue, hold), length, seen: 0, idle: 0 })
+        Ok(Self {
+            receiver,
+            held: Held::new(sqs, queue, hold),
+            length,
+            seen: 0,
+            idle: 0,
+            ahead: FuturesUnordered::new(),
+        })
     }
 
     /// How long the queue was at the beginning.
@@ -163,25 +171,56 @@ impl<'a> Sweep<'a> {
         room.min(WINDOW).min(expected.max(BATCH))
     }
 
-    /// The next messages, at most so many; none when there are no more.
-    pub(crate) async fn next(&mut self, room: usize) -> Result<Vec<Message>> {
+    /// The next messages, at most so many, each read as it comes; none when there are no more.
+    pub(crate) async fn next<T: Borrow<Message>>(
+        &mut self,
+        room: usize,
+        read: impl Fn(Message) -> T,
+    ) -> Result<Vec<T>> {
         loop {
-            let round = self.receiver.receive(self.worth(room)).await;
+            let round = self.receiver.receive(self.worth(room), &read).await;
             if let Some(messages) = self.take(round)? {
                 return Ok(messages);
             }
         }
     }
 
+    /// The next messages, while calls for those behind them are under way; none when there are no more. For who looks at all of them.
+    pub(crate) async fn look(&mut self) -> Result<Vec<Message>> {
+        loop {
+            while self.is_worth_another() {
+                self.ahead.push(self.receiver.once(BATCH).boxed());
+            }
+            let mut round = Round::new();
+            if let Some(answer) = self.ahead.next().await {
+                round.add(answer, |message| message);
+            }
+            while let Some(answer) = self.ahead.next().now_or_never().flatten() {
+                round.add(answer, |message| message);
+            }
+            // A round without messages is one when all that were asked have answered.
+            let is_whole = self.ahead.is_empty() || !round.messages.is_empty() || round.failure.is_some();
+            if is_whole && let Some(messages) = self.take(round)? {
+                return Ok(messages);
+            }
+        }
+    }
+
+    /// Whether messages are likely to be there that no call is under way for; where none is, one is asked all the same.
+    fn is_worth_another(&self) -> bool {
+        let asked = self.seen + (self.ahead.len() * BATCH) as u64;
+        self.ahead.is_empty() || (self.ahead.len() < CONCURRENCY && asked < self.length.visible)
+    }
+
     /// Notes what a round brought: messages, none at the end of the queue, nothing where to ask again.
     ///
     /// # Errors
     /// A call failed; what others brought is held.
-    pub(crate) fn take(&mut self, round: Round) -> Result<Option<Vec<Message>>> {
+    pub(crate) fn take<T: Borrow<Message>>(&mut self, round: Round<T>) -> Result<Option<Vec<T>>> {
         let Round { messages, failure } = round;
         self.seen += messages.len() as u64;
         if let Some(failure) = failure {
-            self.held.add(&messages)?;
+            self.held.add(messages.iter().map(Borrow::borrow))?;
             return Err(failure);
         }
         self.idle = if messages.is_empty() { self.idle + 1 } else { 0 };
@@ -201,6 +240,13 @@ impl<'a> Sweep<'a> {
     /// Lets go of what is held. Answers with what could not be looked at: what was there at the beginning and was not seen, as far
     /// as it is there still and not in these hands.
     pub(crate) async fn finish(&mut self) -> Unseen {
+        // What is on its way here would else be out of sight for as long as it is held.
+        while let Some(answer) = self.ahead.next().await {
+            let messages = answer.unwrap_or_default();
+            self.seen += messages.len() as u64;
+            // What cannot be noted comes back by itself.
+            let _ = self.held.add(&messages);
+        }
         let held = self.held.count();
         let is_through = self.idle >= ENOUGH && (self.seen < self.length.total() || held >= NEAR_MOST);
         // Before anything is let go: then what can be seen is what SQS does not hand out.
@@ -210,21 +256,32 @@ impl<'a> Sweep<'a> {
     }
 }
 
+impl<T> Round<T> {
+    fn new() -> Self {
+        Self { messages: Vec::new(), failure: None }
+    }
+
+    fn add(&mut self, answer: Result<Vec<Message>>, read: impl Fn(Message) -> T) {
+        match answer {
+            Ok(messages) => self.messages.extend(messages.into_iter().map(read)),
+            Err(failure) => self.failure = Some(failure),
+        }
+    }
+}
+
 impl Receiver<'_> {
-    /// One round, of as many calls at once as are needed for so many messages.
-    pub(crate) async fn receive(&self, most: usize) -> Round {
+    /// One round, of as many calls at once as are needed for so many messages. Each is read while others are on their way.
+    pub(crate) async fn receive<T>(&self, most: usize, read: impl Fn(Message) -> T) -> Round<T> {
         let calls = (0..most).step_by(BATCH).map(|from| self.once(BATCH.min(most - from)));
-        let mut round = Round::default();
-        for answer in join_all(calls).await {
-            match answer {
-                Ok(messages) => round.messages.extend(messages),
-                Err(failure) => round.failure = Some(failure),
-            }
+        let mut calls: FuturesUnordered<_> = calls.collect();
+        let mut round = Round::new();
+        while let Some(answer) = calls.next().await {
+            round.add(answer, &read);
         }
         round
     }
 
-    async fn once(&self, most: usize) -> Result<Vec<Message>> {
+    async fn once(self, most: usize) -> Result<Vec<Message>> {
         let call = self.sqs.receive_message().queue_url(self.queue);
         let call = call.max_number_of_messages(i32::try_from(most).unwrap_or(1));
         let seconds = i32::try_from(self.hold.as_secs()).unwrap_or(i32::MAX);

@@ -139,8 +139,8 @@ impl Letter {
         let text = |name: &str| message.message_attributes()?.get(name)?.string_value();
         let body = message.body().unwrap_or_default();
         let address = serde_json::from_str::<Address>(body).ok();
-        let change = serde_json::from_str::<Change>(body).ok().filter(|_| address.is_none());
-        let records = StreamRecords::read(body);
+        let change = if address.is_none() { serde_json::from_str::<Change>(body).ok() } else { None };
+        let records = if address.is_none() && change.is_none() { StreamRecords::read(body) } else { None };
         let beside = || text("authority").and_then(|code| AuthorityCode::parse(code).ok());
         let authority = beside().or_else(|| address.as_ref().map(|a| a.authority.clone()));
         let own = match (&address, &change, &records) {

@@ -12,7 +12,7 @@ use aws_sdk_sqs::{
         MessageSystemAttributeNameForSends, MessageSystemAttributeValue, SendMessageBatchRequestEntry,
     },
 };
-use futures_util::future::join_all;
+use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use super::{
     letter::kept_attributes,
@@ -52,13 +52,16 @@ impl Work for Replay<'_> {
     // was sent must be told.
     async fn take(&mut self, letters: &[Dead]) -> Taken {
         let lanes = lanes(letters);
-        let lanes = join_all(lanes.iter().map(|lane| self.send_lane(letters, lane))).await;
+        let mut lanes: FuturesUnordered<_> = lanes.iter().map(|lane| self.send_lane(letters, lane)).collect();
         let mut taken = Taken { fates: vec![Fate::Left; letters.len()], failure: None };
-        for Lane { fates, waiting, failure } in lanes {
+        let mut waiting_now = BTreeSet::new();
+        while let Some(Lane { fates, waiting, failure }) = lanes.next().await {
             fates.into_iter().for_each(|(place, fate)| taken.fates[place] = fate);
-            self.waiting.extend(waiting);
+            waiting_now.extend(waiting);
             taken.failure = taken.failure.or(failure);
         }
+        drop(lanes);
+        self.waiting.extend(waiting_now);
         taken
     }
 

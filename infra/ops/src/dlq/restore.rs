@@ -81,7 +81,7 @@ impl<L: AuditLog> Restore<'_, L> {
         let mut sweep = Sweep::of(self.sqs, self.queue).await?;
         let mut there = HashSet::new();
         let read = loop {
-            match sweep.next(WINDOW).await {
+            match sweep.look().await {
                 Ok(messages) if messages.is_empty() => break Ok(()),
                 Ok(messages) => {
                     there.extend(messages.iter().map(|m| key(Letter::read(m).id, m.body().unwrap_or_default())));
@@ -147,11 +147,11 @@ impl<L: AuditLog> Restore<'_, L> {
         let dry_run = self.selection.dry_run;
         let mut fates = vec![if dry_run { Fate::Done } else { Fate::Left }; letters.len()];
         if let Some(trail) = &mut self.trail {
-            trail.meant(letters.iter().map(|dead| &dead.letter)).await?;
+            trail.letters([], letters.iter().map(|dead| &dead.letter)).await?;
         }
         let sent = if dry_run { Ok(()) } else { self.send_all(letters, &mut fates).await };
         if let Some(trail) = &mut self.trail {
-            trail.letters(letters.iter().zip(&fates).map(|(dead, fate)| (&dead.letter, *fate))).await?;
+            trail.letters(letters.iter().zip(&fates).map(|(dead, fate)| (&dead.letter, *fate)), []).await?;
         }
         for (dead, _) in letters.iter().zip(&fates).filter(|(_, fate)| **fate == Fate::Done) {
             counts.tally.add(&dead.letter);

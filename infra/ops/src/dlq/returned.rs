@@ -12,7 +12,7 @@ use super::letter::{Letter, key};
 use crate::{
     failure::Result,
     interrupt::Interrupt,
-    sweep::{Length, Sweep, WINDOW},
+    sweep::{Length, Sweep},
 };
 
 /// Bits by which a letter is remembered.
@@ -128,7 +128,7 @@ impl<'a> Returned<'a> {
         let mut sweep = Sweep::of(self.sqs, self.queue).await?;
         let mut ours = 0;
         let read = loop {
-            let messages = match sweep.next(WINDOW).await {
+            let messages = match sweep.look().await {
                 Ok(messages) if messages.is_empty() || interrupt.came() => break sweep.hold(&messages),
                 Ok(messages) => messages,
                 Err(failure) => break Err(failure),

@@ -1,6 +1,6 @@
 //! One run through the dead letters: which are meant, one window after another, and what becomes of them.
 
-use std::time::Duration;
+use std::{borrow::Borrow, time::Duration};
 
 use aws_sdk_sqs::{
     Client,
@@ -35,7 +35,7 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The most letters that are put in order before any is sent.
-const AT_ONCE: usize = 10 * WINDOW;
+const AT_ONCE: usize = 5 * WINDOW;
 /// The most bytes of them.
 const AT_ONCE_BYTES: usize = 16 << 20;
 /// Within this time they are to be sent, at a given rate: half of that for which a message is out of sight at least.
@@ -63,7 +63,17 @@ pub(super) struct Dead {
     pub(super) letter: Letter,
 }
 
+impl Borrow<Message> for Dead {
+    fn borrow(&self) -> &Message {
+        &self.message
+    }
+}
+
 impl Dead {
+    fn read(message: Message) -> Self {
+        Self { letter: Letter::read(&message), message }
+    }
+
     /// By what letters stand in order: when what they tell of happened or, where they do not say, when they were given up.
     pub(super) fn order(&self) -> Option<Timestamp> {
         self.letter.at.or(self.letter.since)
@@ -112,6 +122,29 @@ pub(super) trait Work {
     }
 }
 
+/// Letters to which something was done, and of which neither the audit log nor the queue knows yet.
+struct Behind {
+    letters: Vec<Dead>,
+    taken: Taken,
+}
+
+impl Behind {
+    /// Each with what became of it.
+    fn outcomes(&self) -> impl Iterator<Item = (&Dead, Fate)> {
+        self.letters.iter().zip(self.taken.fates.iter().copied())
+    }
+
+    /// Those that can be deleted.
+    fn done(&self) -> impl Iterator<Item = &Dead> {
+        self.outcomes().filter(|(_, fate)| *fate == Fate::Done).map(|(dead, _)| dead)
+    }
+
+    /// The others.
+    fn undone(&self) -> impl Iterator<Item = &Dead> {
+        self.outcomes().filter(|(_, fate)| *fate != Fate::Done).map(|(dead, _)| dead)
+    }
+}
+
 /// A run.
 pub(super) struct Run<'a, W, L> {
     selection: &'a Selection,
@@ -127,6 +160,8 @@ pub(super) struct Run<'a, W, L> {
     now: Timestamp,
     /// Room left under the limit.
     room: usize,
+    /// To which something was done last.
+    behind: Option<Behind>,
     tally: Tally,
     report: Report,
 }
@@ -147,6 +182,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
             returned: Returned::new(sqs, queue, sweep.length().total(), work.patience()),
             room: selection.limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX),
             report: Report::new(selection.dry_run),
+            behind: None,
             tally: Tally::new(now),
             selection,
             sqs,
@@ -167,6 +203,8 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         }
         let progress = Progress::of(self.sweep.length().visible);
         let ended = self.windows(&progress).await;
+        let settled = self.settle().await;
+        let ended = ended.and_then(|ending| settled.map(|()| ending));
         progress.end();
         self.report.unseen = self.sweep.finish().await;
         self.report.moved = self.tally.finish();
@@ -193,7 +231,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         {
             return Ok(ending);
         }
-        let mut window = self.sweep.next(self.window()).await?;
+        let mut window = self.sweep.next(self.window(), Dead::read).await?;
         while !window.is_empty() {
             let received = window.len();
             let meant = self.judge(window)?;
@@ -206,17 +244,25 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
             let receiver = self.sweep.receiver();
             let room = if self.room == 0 { 0 } else { self.sweep.worth(self.window()) };
             let count = meant.len();
-            let (done, round) = join(self.act(meant), receiver.receive(room)).await;
+            let (done, round) = join(self.act(meant), receiver.receive(room, Dead::read)).await;
             let next = self.sweep.take(round);
-            done?;
+            if let Err(failure) = done {
+                let unworked = next.ok().flatten().unwrap_or_default();
+                self.sweep.hold(unworked.iter().map(|dead| &dead.message))?;
+                return Err(failure);
+            }
             progress.add(received);
             window = match next? {
                 _ if room == 0 => return Ok(Ending::Done),
                 Some(messages) => messages,
-                None => self.sweep.next(self.window()).await?,
+                None => {
+                    // What is not deleted is held, and SQS hands out no more than can be.
+                    self.settle().await?;
+                    self.sweep.next(self.window(), Dead::read).await?
+                }
             };
             if self.returned.keeps_failing(&self.interrupt).await? {
-                self.sweep.hold(&window)?;
+                self.sweep.hold(window.iter().map(|dead| &dead.message))?;
                 return Ok(Ending::Stopped);
             }
             pace = self.pace(pace, count).await;
@@ -256,7 +302,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
     async fn gather(&mut self, letters: &mut Vec<Dead>) -> Result<()> {
         let (mut bytes, room) = (0, std::mem::replace(&mut self.room, usize::MAX));
         let gathered = loop {
-            match self.sweep.next(WINDOW).await {
+            match self.sweep.next(WINDOW, Dead::read).await {
                 Ok(messages) if messages.is_empty() => break Ok(()),
                 Ok(messages) => match self.judge(messages) {
                     Ok(meant) => letters.extend(meant.into_iter().inspect(|dead| bytes += size(&dead.message))),
@@ -285,6 +331,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
             let window: Vec<_> = letters.by_ref().take(self.step()).collect();
             let count = window.len();
             if count == 0 {
+                self.settle().await?;
                 return Ok((self.room == 0).then_some(Ending::Done));
             }
             self.sweep.renew().await;
@@ -317,74 +364,89 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
     }
 
     /// Picks those that are meant. The others are held, and counted.
-    fn judge(&mut self, messages: Vec<Message>) -> Result<Vec<Dead>> {
+    fn judge(&mut self, received: Vec<Dead>) -> Result<Vec<Dead>> {
         let (mut meant, mut others) = (Vec::new(), Vec::new());
-        for message in messages {
-            let letter = Letter::read(&message);
-            if self.returned.is_back(&letter, &message) {
+        for dead in received {
+            if self.returned.is_back(&dead.letter, &dead.message) {
                 self.report.came_back += 1;
-                others.push(message);
-            } else if self.room > 0 && self.selection.filter.admits(&letter, self.now) {
+                others.push(dead);
+            } else if self.room > 0 && self.selection.filter.admits(&dead.letter, self.now) {
                 self.room -= 1;
-                self.returned.mark(&letter, &message);
-                meant.push(Dead { message, letter });
+                self.returned.mark(&dead.letter, &dead.message);
+                meant.push(dead);
             } else {
                 self.report.left += 1;
-                others.push(message);
+                others.push(dead);
             }
         }
-        self.sweep.hold(&others)?;
+        self.sweep.hold(others.iter().map(|dead| &dead.message))?;
         Ok(meant)
     }
 
-    /// Does to these letters what is to be done, tells the audit log, and only then deletes them (R71, R72).
+    /// Does to these letters what is to be done, once the audit log was told that they are meant and what became of those before
+    /// them; meanwhile deletes those before them (R71, R72).
     async fn act(&mut self, meant: Vec<Dead>) -> Result<()> {
         // Whatever fails below, what is not deleted comes back into sight at the end.
         if self.selection.dry_run {
             self.sweep.hold(meant.iter().map(|dead| &dead.message))?;
             return meant.iter().try_for_each(|dead| self.count(dead));
         }
-        match self.done(&meant).await {
-            Ok(None) => Ok(()),
-            Ok(Some(failure)) => Err(failure),
-            Err(failure) => self.sweep.hold(meant.iter().map(|dead| &dead.message)).and(Err(failure)),
-        }
-    }
-
-    /// An error: nothing is known to be deleted. A failure: the work does not go on, and all that was done is told and deleted.
-    async fn done(&mut self, meant: &[Dead]) -> Result<Option<Failure>> {
         if meant.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
         #[cfg(feature = "testing")]
         if simulation::has(Bug::ReplayDeletesFirst) {
             delete(self.sqs, self.queue, meant.iter().map(|dead| &dead.message)).await?;
         }
-        if let Some(trail) = self.trail.as_mut().filter(|_| self.work.leaves_traces()) {
-            trail.meant(meant.iter().map(|dead| &dead.letter)).await?;
-        }
-        let Taken { fates, failure } = self.work.take(meant).await;
+        let before = self.behind.take();
+        self.tell(before.as_ref(), &meant).await?;
+        let deleting = delete(self.sqs, self.queue, before.iter().flat_map(Behind::done).map(|dead| &dead.message));
+        let (deleted, taken) = join(deleting, self.work.take(&meant)).await;
         #[cfg(feature = "testing")]
-        let fates =
-            if simulation::has(Bug::ReplayBelievesWholeBatches) { vec![Fate::Done; meant.len()] } else { fates };
-        let outcomes = || meant.iter().zip(fates.iter().copied());
-        if let Some(trail) = &mut self.trail {
-            trail.letters(outcomes().map(|(dead, fate)| (&dead.letter, fate))).await?;
-        }
-        let done = || outcomes().filter(|(_, fate)| *fate == Fate::Done).map(|(dead, _)| dead);
-        let undone = || outcomes().filter(|(_, fate)| *fate != Fate::Done).map(|(dead, _)| dead);
-        let deleted = delete(self.sqs, self.queue, done().map(|dead| &dead.message)).await;
+        let taken = believed(taken);
+        self.returned.sent(taken.fates.iter().filter(|fate| **fate == Fate::Done).count());
+        let is_last = taken.failure.is_some() || self.work.rate().is_some();
+        self.behind = Some(Behind { letters: meant, taken });
+        before.map_or(Ok(()), |before| self.note(before, deleted))?;
+        // Nothing else follows, or not at once.
+        if is_last { self.settle().await } else { Ok(()) }
+    }
+
+    /// Tells the audit log what became of the last letters, and deletes those that are done with. An error: nothing of them is
+    /// deleted, or the work does not go on.
+    async fn settle(&mut self) -> Result<()> {
+        let Some(mut behind) = self.behind.take() else { return Ok(()) };
+        self.tell(Some(&behind), &[]).await?;
+        let deleted = delete(self.sqs, self.queue, behind.done().map(|dead| &dead.message)).await;
+        let failure = behind.taken.failure.take();
+        self.note(behind, deleted)?;
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Tells the audit log. Where that fails, all of these come back.
+    async fn tell(&mut self, before: Option<&Behind>, meant: &[Dead]) -> Result<()> {
+        let Some(trail) = &mut self.trail else { return Ok(()) };
+        let done = before.into_iter().flat_map(Behind::outcomes).map(|(dead, fate)| (&dead.letter, fate));
+        let next = if self.work.leaves_traces() { meant } else { &[] };
+        let Err(failure) = trail.letters(done, next.iter().map(|dead| &dead.letter)).await else { return Ok(()) };
+        let all = before.into_iter().flat_map(|before| &before.letters).chain(meant);
+        self.sweep.hold(all.map(|dead| &dead.message)).and(Err(failure))
+    }
+
+    /// Notes what became of letters of which the audit log was told, and how many of those that were done with could not be deleted.
+    fn note(&mut self, behind: Behind, deleted: Result<usize>) -> Result<()> {
         // What was sent is said to be, whatever became of deleting it.
-        for dead in done() {
+        for dead in behind.done() {
             self.count(dead)?;
         }
-        self.report.not_taken += undone().count();
-        self.returned.sent(done().count());
-        let not_deleted = deleted?;
-        self.returned.deleted(done().count() - not_deleted);
+        self.report.not_taken += behind.undone().count();
+        let not_deleted = match deleted {
+            Ok(not_deleted) => not_deleted,
+            Err(failure) => return self.sweep.hold(behind.letters.iter().map(|dead| &dead.message)).and(Err(failure)),
+        };
+        self.returned.deleted(behind.done().count() - not_deleted);
         self.report.not_deleted += not_deleted;
-        self.sweep.hold(undone().map(|dead| &dead.message))?;
-        Ok(failure)
+        self.sweep.hold(behind.undone().map(|dead| &dead.message))
     }
 
     fn count(&mut self, dead: &Dead) -> Result<()> {
@@ -392,6 +454,17 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         self.report.name(dead.letter.id);
         if self.selection.each { (self.show)(&dead.letter) } else { Ok(()) }
     }
+}
+
+/// As [`Bug::ReplayBelievesWholeBatches`] has it.
+#[cfg(feature = "testing")]
+fn believed(taken: Taken) -> Taken {
+    let fates = if simulation::has(Bug::ReplayBelievesWholeBatches) {
+        vec![Fate::Done; taken.fates.len()]
+    } else {
+        taken.fates
+    };
+    Taken { fates, ..taken }
 }
 
 /// Deletes messages, and answers with how many could not be.

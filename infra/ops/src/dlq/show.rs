@@ -18,7 +18,7 @@ use crate::{
     failure::{Outcome, Result},
     operator::Operator,
     output,
-    sweep::{Sweep, WINDOW},
+    sweep::Sweep,
 };
 
 /// Fields of a notification that tell nothing of the child.
@@ -62,7 +62,7 @@ impl ShowArgs {
             let (actor, why) = (self.operator.actor()?, self.operator.because(REVEAL.name)?);
             let mut trail = Trail::new(log().await?, REVEAL, actor, why, format!("id={}", self.id));
             // R71: nothing is shown that is not recorded.
-            trail.letters([(&letter, Fate::Done)]).await?;
+            trail.letters([(&letter, Fate::Done)], []).await?;
         }
         let shown = shown(&letter, &message, self.reveal);
         if json {
@@ -77,7 +77,7 @@ impl ShowArgs {
     async fn find(&self, sqs: &Client, queue: &str) -> Result<Option<(Letter, Message)>> {
         let mut sweep = Sweep::of(sqs, queue).await?;
         let found = loop {
-            let messages = match sweep.next(WINDOW).await {
+            let messages = match sweep.look().await {
                 Ok(messages) if messages.is_empty() => break Ok(None),
                 Ok(messages) => messages,
                 Err(failure) => break Err(failure),

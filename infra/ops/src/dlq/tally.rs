@@ -10,7 +10,7 @@ use super::{filter::Filter, letter::Letter, progress::Progress};
 use crate::{
     failure::Result,
     output,
-    sweep::{Sweep, Unseen, WINDOW},
+    sweep::{Sweep, Unseen},
 };
 
 /// What is in a dead-letter queue.
@@ -64,7 +64,7 @@ impl DeadLetters {
         let now = Timestamp::now();
         let mut tally = Tally::new(now);
         let read = loop {
-            let messages = match sweep.next(WINDOW).await {
+            let messages = match sweep.look().await {
                 Ok(messages) if messages.is_empty() => break Ok(()),
                 Ok(messages) => messages,
                 Err(failure) => break Err(failure),

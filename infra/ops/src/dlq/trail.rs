@@ -81,36 +81,31 @@ impl<L: AuditLog> Trail<L> {
         self.tell(entry).await
     }
 
-    /// Tells to which letters something is about to be done, so that none is sent or copied of which the log does not know should
-    /// the command die of it. R71
-    pub(super) async fn meant<'l>(&mut self, letters: impl IntoIterator<Item = &'l Letter>) -> Result<()> {
-        let ids: Vec<_> = letters.into_iter().map(|letter| named(letter.id)).collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let entry = self.entry("meant").with("letters", ids.join(","));
-        self.tell(entry).await
-    }
-
-    /// Tells what became of letters: all of them in one entry.
-    pub(super) async fn letters<'l>(&mut self, letters: impl IntoIterator<Item = (&'l Letter, Fate)>) -> Result<()> {
-        let [mut done, mut left, mut unknown] = [const { Vec::new() }; 3];
-        for (letter, fate) in letters {
+    /// Tells what became of letters and, in the same entry, to which of the next something is about to be done: so none is sent or
+    /// copied of which the log does not know should the command die of it. R71
+    pub(super) async fn letters<'l>(
+        &mut self,
+        done: impl IntoIterator<Item = (&'l Letter, Fate)>,
+        meant: impl IntoIterator<Item = &'l Letter>,
+    ) -> Result<()> {
+        let [mut taken, mut left, mut unknown] = [const { Vec::new() }; 3];
+        for (letter, fate) in done {
             let list = match fate {
-                Fate::Done => &mut done,
+                Fate::Done => &mut taken,
                 Fate::Left => &mut left,
                 Fate::Unknown => &mut unknown,
             };
             list.push(named(letter.id));
         }
-        if done.is_empty() && left.is_empty() && unknown.is_empty() {
+        let meant: Vec<_> = meant.into_iter().map(|letter| named(letter.id)).collect();
+        let step = if taken.is_empty() && left.is_empty() && unknown.is_empty() { "meant" } else { "letters" };
+        let lists = [(self.deed.done, taken), ("left", left), ("unknown", unknown), ("meant", meant)];
+        let lists: Vec<_> = lists.into_iter().filter(|(_, ids)| !ids.is_empty()).collect();
+        if lists.is_empty() {
             return Ok(());
         }
-        let mut entry = self.entry("letters").with(self.deed.done, done.join(",")).with("left", left.join(","));
-        if !unknown.is_empty() {
-            entry = entry.with("unknown", unknown.join(","));
-        }
-        self.tell(entry).await
+        let entry = self.entry(step);
+        self.tell(lists.into_iter().fold(entry, |entry, (name, ids)| entry.with(name, ids.join(",")))).await
     }
 
     /// Tells how the run ended: `done`, `stopped`, `interrupted` or `failed`.
