@@ -240,3 +240,17 @@ pub fn failed_ids(answer: Option<&Value>, all: &[Message]) -> Vec<String> {
             .collect(),
     }
 }
+
+/// The stream's records of the same child looked at in three nights, made from one of an access: who does so is found, once it is known
+/// who else looked.
+#[must_use]
+pub fn nights(record: &Value) -> Vec<Value> {
+    let night = |n: u32| {
+        let mut record = record.clone();
+        let image = &mut record["dynamodb"]["NewImage"];
+        image["at"]["S"] = format!("2026-11-0{n}T02:00:00.000Z").into();
+        image["id"]["S"] = format!("0d1f7c1e-51c4-4d38-9f0b-27f9d7a4d00{n}").into();
+        record
+    };
+    (1..=3).map(night).collect()
+}

@@ -206,7 +206,7 @@ impl Sqs {
     /// Receives up to ten messages, as an event source mapping does.
     #[must_use]
     pub fn receive(&self, name: &str) -> Vec<Message> {
-        self.store().receive(name, BATCH, None, |_| ()).unwrap_or_default()
+        self.store().receive(name, BATCH, None, first).unwrap_or_default()
     }
 
     /// Deletes messages by their latest receipt, as an event source mapping does with those that succeeded.
@@ -253,6 +253,21 @@ impl Drop for Sqs {
 
 fn lock(store: &Mutex<Queues>) -> MutexGuard<'_, Queues> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The first places, so many at the most.
+#[must_use]
+pub fn first(places: &BTreeSet<u64>, most: usize) -> Vec<u64> {
+    places.iter().copied().take(most).collect()
+}
+
+/// So many places at the most, in an order that a key gives them.
+#[must_use]
+pub fn mixed<K: Ord>(places: &BTreeSet<u64>, most: usize, key: impl Fn(u64) -> K) -> Vec<u64> {
+    let mut places: Vec<u64> = places.iter().copied().collect();
+    places.sort_by_key(|at| key(*at));
+    places.truncate(most);
+    places
 }
 
 impl Queues {
@@ -323,7 +338,7 @@ impl Queues {
         Ok(answer)
     }
 
-    /// Receives messages: the first of those that can be seen, once `order` has put their places in order. `visibility` is
+    /// Receives messages: those that `pick` picks from the places of all that can be seen, so many at the most. `visibility` is
     /// in seconds.
     ///
     /// # Errors
@@ -333,7 +348,7 @@ impl Queues {
         name: &str,
         most: usize,
         visibility: Option<u64>,
-        order: impl FnOnce(&mut Vec<u64>),
+        pick: impl FnOnce(&BTreeSet<u64>, usize) -> Vec<u64>,
     ) -> Result<Vec<Message>, Refusal> {
         let now = self.now_ms;
         let handed_out = self.ids;
@@ -343,12 +358,10 @@ impl Queues {
         let hidden_until = now + visibility.map_or(queue.visibility_ms, |seconds| seconds * 1000);
         queue.tick(now);
         let most = most.min(in_flight.saturating_sub(queue.hidden.len()));
-        let mut visible: Vec<u64> = queue.visible.iter().copied().collect();
-        order(&mut visible);
-        visible.truncate(most);
+        let picked = pick(&queue.visible, most);
         let mut received = Vec::new();
         let mut dead = Vec::new();
-        for at in visible {
+        for at in picked {
             let Some(message) = queue.messages.get_mut(&at) else { continue };
             if queue.redrive.as_ref().is_some_and(|(_, most)| message.receives >= *most) {
                 dead.extend(queue.remove(at));
@@ -508,12 +521,13 @@ impl Queues {
             "ReceiveMessage" => {
                 let most = request["MaxNumberOfMessages"].as_u64().unwrap_or(1).clamp(1, BATCH as u64);
                 let mix = self.shuffle.map(|seed| (seed, self.ids));
-                let order = |places: &mut Vec<u64>| {
-                    if mix.is_some() {
-                        places.sort_by_key(|at| BuildHasherDefault::<DefaultHasher>::default().hash_one((mix, at)));
+                let pick = |places: &BTreeSet<u64>, most| match mix {
+                    None => first(places, most),
+                    Some(_) => {
+                        mixed(places, most, |at| BuildHasherDefault::<DefaultHasher>::default().hash_one((mix, at)))
                     }
                 };
-                let received = self.receive(name, most as usize, request["VisibilityTimeout"].as_u64(), order)?;
+                let received = self.receive(name, most as usize, request["VisibilityTimeout"].as_u64(), pick)?;
                 Ok(json!({"Messages": received.iter().map(Message::received).collect::<Vec<_>>()}))
             }
             "DeleteMessage" => {

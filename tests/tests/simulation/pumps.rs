@@ -107,12 +107,15 @@ fn ids(batch: &[Message]) -> String {
 fn receive(world: &World) -> Vec<Message> {
     let reorder = world.strikes(Fault::Reorder);
     let most = usize::try_from(world.between(1, BATCH)).expect("few");
-    let order = |places: &mut Vec<u64>| {
+    let pick = |places: &BTreeSet<u64>, most| {
+        let mut places: Vec<u64> = places.iter().copied().collect();
         if reorder {
-            world.chance(|rng| rng.shuffle(places));
+            world.chance(|rng| rng.shuffle(&mut places));
         }
+        places.truncate(most);
+        places
     };
-    let received = world.queues().receive("asn", most, None, order).expect("the queue");
+    let received = world.queues().receive("asn", most, None, pick).expect("the queue");
     for message in &received {
         if world.strikes(Fault::Duplicate) {
             let again = serde_json::json!({

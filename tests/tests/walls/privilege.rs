@@ -127,7 +127,7 @@ async fn notifications(seen: &mut Seen) {
     let records = seen.world.owed_records();
     let [sweep, state_heads] = ["sweep", "state-heads"].map(|task| json!({"task": task}));
     let accesses = events::stream_event(&seen.world.access_records());
-    let nights = events::stream_event(&nights(&seen.world.access_records()[0]));
+    let nights = events::stream_event(&events::nights(&seen.world.access_records()[0]));
     seen.feed("audit-ledger", &[accesses, nights, sweep, state_heads]).await;
     seen.feed("asn-relay", &[events::stream_event(&records)]).await;
     owed.iter().for_each(|entry| seen.world.dynamo.put("outbox", entry));
@@ -192,18 +192,6 @@ async fn watch(seen: &mut Seen) {
     seen.feed("asn-watch", &[events::schedule_event()]).await;
     let digests = seen.world.dynamo.scan("mailbox").iter().filter(|item| item["kind"]["S"] == "digest").count();
     assert_eq!(digests, 1, "what waited is told together");
-}
-
-/// The same child in three nights: who does so is found, once it is known who else looked at the child.
-fn nights(record: &Value) -> Vec<Value> {
-    let night = |n: u32| {
-        let mut record = record.clone();
-        let image = &mut record["dynamodb"]["NewImage"];
-        image["at"]["S"] = format!("2026-11-0{n}T02:00:00.000Z").into();
-        image["id"]["S"] = format!("0d1f7c1e-51c4-4d38-9f0b-27f9d7a4d00{n}").into();
-        record
-    };
-    (1..=3).map(night).collect()
 }
 
 /// An authority that chose a webhook.

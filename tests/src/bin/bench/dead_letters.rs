@@ -18,7 +18,7 @@ use uuid::Uuid;
 const MANY: usize = 100_000;
 const FEW: usize = 10_000;
 /// Each is many seconds of work, so few are needed.
-const ROUNDS: usize = 1;
+const ROUNDS: usize = 3;
 /// Calls under way at once on both sides: `cpis` receives with half of them and sends with the other.
 const CONCURRENCY: usize = 32;
 /// Every other letter has this reason.

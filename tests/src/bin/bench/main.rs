@@ -1,7 +1,8 @@
 //! The benchmark: every figure is a ratio to a baseline that is measured in the same run, turn and turn about.
 //!
 //! Usage: `bench PYTHON [cold|warm|sizes|upload|notifications|dead-letters|audit]`, with a Python that has
-//! `tests/bench/requirements.txt`. The functions are those that lie beside this binary. Ends with 1 where a figure misses its bound, and writes `target/bench.json`.
+//! `tests/bench/requirements.txt`. `CPIS_BINARIES` says where the functions are. Ends with 1 where a figure misses its bound, and
+//! writes `target/bench.json`.
 
 #![allow(clippy::print_stdout, reason = "the table is what the program is for")]
 

@@ -37,8 +37,10 @@ impl Tables {
 
 impl Stage {
     pub(crate) fn new(python: PathBuf) -> Self {
-        let here = std::env::current_exe().unwrap_or_else(|e| panic!("where am I: {e}"));
-        let binaries = here.parent().map(PathBuf::from).unwrap_or_default();
+        let Some(directory) = std::env::var_os("CPIS_BINARIES") else {
+            panic!("CPIS_BINARIES says where the functions are")
+        };
+        let binaries = binaries::workspace().join(directory);
         Self { python: std::path::absolute(&python).unwrap_or(python), binaries }
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 const MANY: usize = 10_000;
 const WARM_UP: usize = 200;
 /// Rounds of each; every round has new tables.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
 /// Writes under way at once, as `plan-upload` has them.
 const CONCURRENCY: usize = 64;
 pub(crate) const PHONE: &str = "020 7946 0001";

@@ -277,7 +277,9 @@ impl Scene {
             }
             Self::Of(scenario) => scenario.attempt(world, function).await,
             Self::Ask(_, asked) => answered(function, &asked.event(world)).await,
-            Self::Nights => batch_done(function, &events::stream_event(&nights(world))).await,
+            Self::Nights => {
+                batch_done(function, &events::stream_event(&events::nights(&world.access_records()[0]))).await
+            }
             Self::StateHeads => batch_done(function, &json!({"task": "state-heads"})).await,
             Self::FailingNumber => {
                 let done = deliver(world, function, "number-changes").await;
@@ -456,19 +458,6 @@ fn begin_watch(world: &World, delivered: &World) {
         world.dynamo.put("mailbox", &item);
     }
     assert!(waits > 0 && unread > 0, "{waits} wait for a digest, {unread} may be escalated");
-}
-
-/// The stream's records of one child's accesses in three nights.
-fn nights(world: &World) -> Vec<Value> {
-    let first = &world.access_records()[0];
-    let night = |n: u32| {
-        let mut record = first.clone();
-        let image = &mut record["dynamodb"]["NewImage"];
-        image["at"]["S"] = format!("2026-11-0{n}T02:00:00.000Z").into();
-        image["id"]["S"] = format!("0d1f7c1e-51c4-4d38-9f0b-27f9d7a4d00{n}").into();
-        record
-    };
-    (1..=3).map(night).collect()
 }
 
 /// A plan that cannot be read, of a child of whom there is nothing else.
