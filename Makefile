@@ -72,9 +72,9 @@ deploy: build $(TOOLS)/ready ## Build, then `sam deploy --guided` with your AWS 
 
 .PHONY: bench
 bench: $(TWIN)/ready ## The figures of the README, as a table and in target/bench.json (fails where one is missed)
-	cargo build --release --locked --workspace --exclude cpis-tests
+	cargo build --profile deployed --locked --workspace --exclude cpis-tests
 	cargo build --release --locked --package cpis-tests --bin bench
-	@exec target/release/bench $(TWIN)/bin/python
+	@CPIS_BINARIES=target/deployed exec target/release/bench $(TWIN)/bin/python
 
 .PHONY: clean
 clean: ## Stop what is still running and remove target/

@@ -25,7 +25,7 @@ export PATH="$venv/bin:$PATH"
 CPIS_COMMIT=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 CPIS_REVISION=$(git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 export CPIS_COMMIT CPIS_REVISION
-"$venv/bin/cargo-lambda" lambda build --release --locked --target "$target" --lambda-dir target/lambda-built "${functions[@]}"
+"$venv/bin/cargo-lambda" lambda build --profile deployed --locked --target "$target" --lambda-dir target/lambda-built "${functions[@]}"
 for built in target/lambda-built/cpis-*/bootstrap; do
   name=$(basename "$(dirname "$built")")
   mkdir -p "target/lambda/${name#cpis-}"
