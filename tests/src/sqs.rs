@@ -256,14 +256,12 @@ fn lock(store: &Mutex<Queues>) -> MutexGuard<'_, Queues> {
 }
 
 /// The first places, so many at the most.
-#[must_use]
-pub fn first(places: &BTreeSet<u64>, most: usize) -> Vec<u64> {
+fn first(places: &BTreeSet<u64>, most: usize) -> Vec<u64> {
     places.iter().copied().take(most).collect()
 }
 
 /// So many places at the most, in an order that a key gives them.
-#[must_use]
-pub fn mixed<K: Ord>(places: &BTreeSet<u64>, most: usize, key: impl Fn(u64) -> K) -> Vec<u64> {
+fn mixed<K: Ord>(places: &BTreeSet<u64>, most: usize, key: impl Fn(u64) -> K) -> Vec<u64> {
     let mut places: Vec<u64> = places.iter().copied().collect();
     places.sort_by_key(|at| key(*at));
     places.truncate(most);

@@ -19,7 +19,8 @@ const MANY: usize = 100_000;
 const FEW: usize = 10_000;
 /// Each is many seconds of work, so few are needed.
 const ROUNDS: usize = 3;
-/// Calls under way at once on both sides: `cpis` receives with half of them and sends with the other.
+/// Workers of the bare calls, each with one under way. `cpis` has as many calls of each kind under way: it receives the next while it
+/// sends these and deletes those before.
 const CONCURRENCY: usize = 32;
 /// Every other letter has this reason.
 const REASON: &str = "step-failed";
