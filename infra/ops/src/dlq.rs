@@ -14,6 +14,7 @@ mod run;
 mod show;
 #[cfg(feature = "testing")]
 pub mod simulation;
+mod sweep;
 mod tally;
 mod trail;
 
@@ -30,12 +31,12 @@ use crate::{
     stack::{Stack, StackArgs},
 };
 use filter::Filter;
-use letter::Letter;
+use letter::{Dead, Letter};
 use place::Place;
 use replay::Replay;
 use report::Report;
 use restore::Restore;
-use run::{Dead, Run, Selection, Taken, Work};
+use run::{Run, Selection, Taken, Work};
 use show::ShowArgs;
 pub(crate) use tally::{DeadLetters, table};
 use trail::{ARCHIVE, DISCARD, Deed, REPLAY, RESTORE, Trail};

@@ -22,7 +22,6 @@ mod settings;
 mod spoil;
 mod stack;
 mod status;
-mod sweep;
 mod token;
 mod ways;
 

@@ -82,6 +82,13 @@ impl Desk {
         entries
     }
 
+    /// The letters that the audit log was told of under one of these names.
+    fn told(&self, names: &[&str]) -> BTreeSet<Uuid> {
+        let trail = self.trail();
+        let details = trail.iter().flat_map(|entry| names.iter().map(|name| detail(entry, name)));
+        details.flat_map(|ids| ids.split(',').filter_map(|id| id.parse().ok())).collect()
+    }
+
     /// The numbers of the letters of an authority that were sent, in that order.
     fn sent_of(&self, code: usize) -> Vec<usize> {
         let sent = self.world.sqs.messages("asn");
@@ -229,14 +236,12 @@ async fn r71_a_failed_call_does_not_lose_what_became_of_the_letters_of_others() 
     let sent = desk.ids("asn");
     assert!(!sent.is_empty() && replay.stderr.contains(&format!("({} done before that", sent.len())), "{replay:?}");
     assert!(sent.is_disjoint(&desk.ids("asn-dlq")), "what was sent is deleted");
-    let trail = desk.trail();
-    let of = |what: &str| -> BTreeSet<Uuid> {
-        trail.iter().flat_map(|entry| detail(entry, what).split(',').filter_map(|id| id.parse().ok())).collect()
-    };
-    assert_eq!(of("replayed"), sent);
-    assert!(of("unknown").contains(&name(0)) && of("unknown").is_disjoint(&sent), "{trail:?}");
-    assert!(of("meant").is_superset(&sent), "each was named before it was sent");
-    assert!(trail.iter().any(|entry| detail(entry, "how") == "failed"), "{trail:?}");
+    let unknown = desk.told(&["unknown"]);
+    assert_eq!(desk.told(&["replayed"]), sent);
+    assert!(unknown.contains(&name(0)) && unknown.is_disjoint(&sent), "{unknown:?}");
+    // Each was named before it was sent, and of each that was named it is said what became of it.
+    assert_eq!(desk.told(&["meant"]), desk.told(&["replayed", "unknown", "left"]));
+    assert!(desk.trail().iter().any(|entry| detail(entry, "how") == "failed"));
     desk.world.sqs.refuse(&name(0).to_string(), None);
     let _ = desk.done(&[&["replay"][..], &BECAUSE].concat()).await;
     assert_eq!((desk.ids("asn"), desk.world.sqs.sent("asn")), (names(|_| true, 600), 600));
@@ -346,19 +351,26 @@ async fn a_replay_stops_by_itself_when_what_it_sends_keeps_failing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interrupted_replay_ends_in_good_order() {
-    for signal in ["-INT", "-TERM"] {
-        let desk = Desk::with(500).await;
-        let arguments = [&["dlq", "replay", "--rate", "20", "--json"][..], &BECAUSE].concat();
+    for (signal, letters, rate) in
+        [("-INT", 500, &["--rate", "20"][..]), ("-TERM", 500, &["--rate", "20"]), ("-INT", 3_000, &[])]
+    {
+        let desk = Desk::with(letters).await;
+        let arguments = [&["dlq", "replay", "--json"][..], rate, &BECAUSE].concat();
         let running = desk.operator.start(&desk.world.proxy.url, &arguments);
         while desk.world.sqs.sent("asn") == 0 {
             tokio::time::sleep(LOOK).await;
         }
+        let gate = desk.world.proxy.close().await;
         let sent = Command::new("kill").args([signal, &running.pid().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()));
+        drop(gate);
         let ended = running.end().await;
         assert_eq!((ended.status, &ended.json()["ending"]), (Some(3), &json!("interrupted")), "{ended:?}");
         let (sent, left) = (desk.world.sqs.sent("asn"), desk.world.sqs.messages("asn-dlq").len());
-        assert_eq!((ended.json()["replayed"]["total"].as_u64(), sent + left), (Some(sent as u64), 500));
+        assert_eq!((ended.json()["replayed"]["total"].as_u64(), sent + left), (Some(sent as u64), letters));
+        // Those that were meant next and not begun are told to be left.
+        assert_eq!(desk.told(&["meant"]), desk.told(&["replayed", "left"]));
+        assert_eq!(desk.told(&["left"]).is_empty(), !rate.is_empty(), "at a rate nothing is meant before it goes");
         let mut seen = 0;
         while let received @ 1.. = desk.world.sqs.receive("asn-dlq").len() {
             seen += received;

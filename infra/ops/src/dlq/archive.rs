@@ -17,8 +17,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    letter::Letter,
-    run::{Dead, Taken, Work},
+    letter::{Dead, Letter},
+    run::{Taken, Work},
 };
 use crate::failure::{Failure, Result, on_file};
 

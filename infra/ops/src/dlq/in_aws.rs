@@ -11,12 +11,11 @@ use cpis::ports::AuditLog;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{progress::Progress, trail::Trail};
+use super::{progress::Progress, sweep::Length, trail::Trail};
 use crate::{
     failure::{Failure, Outcome, Result, on_aws},
     interrupt::Interrupt,
     output,
-    sweep::Length,
 };
 
 /// How often to ask how far it is.

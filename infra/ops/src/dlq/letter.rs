@@ -171,8 +171,31 @@ impl Letter {
     }
 }
 
+/// A message of the dead-letter queue and what can be told of it.
+pub(super) struct Dead {
+    pub(super) message: Message,
+    pub(super) letter: Letter,
+}
+
+impl Dead {
+    /// Reads a message.
+    pub(super) fn read(message: Message) -> Self {
+        Self { letter: Letter::read(&message), message }
+    }
+
+    /// By what it is the same as another.
+    pub(super) fn key(&self) -> Uuid {
+        key(self.letter.id, self.message.body().unwrap_or_default())
+    }
+
+    /// By what letters stand in order: when what they tell of happened or, where they do not say, when they were given up.
+    pub(super) fn order(&self) -> Option<Timestamp> {
+        self.letter.at.or(self.letter.since)
+    }
+}
+
 /// By what a letter is the same as another: the notification's id or, of what is none, what it says.
-pub(super) fn key(id: Id, body: &str) -> Uuid {
+fn key(id: Id, body: &str) -> Uuid {
     match id {
         Id::Notification(id) => id,
         // The queue's own id is another each time it is sent, and a sender may give one to two changes.

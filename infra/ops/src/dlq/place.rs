@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::{
     archive::{Archive, lines},
-    run::{Dead, Taken, Work},
+    letter::Dead,
+    run::{Taken, Work},
 };
 use crate::{
     failure::{Failure, Result, on_aws, on_file},

@@ -12,17 +12,15 @@ use aws_sdk_sqs::{
         MessageSystemAttributeNameForSends, MessageSystemAttributeValue, SendMessageBatchRequestEntry,
     },
 };
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, stream};
 
 use super::{
-    letter::kept_attributes,
-    run::{Dead, Taken, Work},
+    letter::{Dead, kept_attributes},
+    run::{Taken, Work},
+    sweep::{BATCH, CONCURRENCY},
     trail::Fate,
 };
-use crate::{
-    failure::{Failure, Result, on_aws},
-    sweep::BATCH,
-};
+use crate::failure::{Failure, Result, on_aws};
 
 /// The most bytes in one call, bodies and attributes together: what SQS takes wherever it runs, old and new.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
@@ -52,7 +50,8 @@ impl Work for Replay<'_> {
     // was sent must be told.
     async fn take(&mut self, letters: &[Dead]) -> Taken {
         let lanes = lanes(letters);
-        let mut lanes: FuturesUnordered<_> = lanes.iter().map(|lane| self.send_lane(letters, lane)).collect();
+        let lanes: Vec<_> = lanes.iter().map(|lane| self.send_lane(letters, lane)).collect();
+        let mut lanes = stream::iter(lanes).buffer_unordered(CONCURRENCY);
         let mut taken = Taken { fates: vec![Fate::Left; letters.len()], failure: None };
         let mut waiting_now = BTreeSet::new();
         while let Some(Lane { fates, waiting, failure }) = lanes.next().await {

@@ -6,13 +6,13 @@ use jiff::Timestamp;
 
 use super::{
     letter::Id,
+    sweep::Unseen,
     tally::{DeadLetters, table},
     trail::Deed,
 };
 use crate::{
     failure::{Outcome, Result},
     output,
-    sweep::Unseen,
 };
 
 /// So many letters are named without being asked for.

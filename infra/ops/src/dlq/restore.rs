@@ -13,18 +13,18 @@ use uuid::Uuid;
 
 use super::{
     archive::{Reader, dead},
-    letter::{Letter, key},
+    letter::{Dead, Letter},
     progress::Progress,
     replay::{build, fitting, size},
     report::{Ending, Report},
-    run::{Dead, Selection},
+    run::Selection,
+    sweep::{Sweep, WINDOW},
     tally::Tally,
     trail::{Fate, Trail},
 };
 use crate::{
     failure::{Failure, Result, on_aws, on_file},
     interrupt::Interrupt,
-    sweep::{Sweep, WINDOW},
 };
 
 /// A run that restores letters.
@@ -82,10 +82,10 @@ impl<L: AuditLog> Restore<'_, L> {
         let mut there = HashSet::new();
         let read = loop {
             match sweep.look().await {
-                Ok(messages) if messages.is_empty() => break Ok(()),
-                Ok(messages) => {
-                    there.extend(messages.iter().map(|m| key(Letter::read(m).id, m.body().unwrap_or_default())));
-                    if let Err(failure) = sweep.hold(&messages) {
+                Ok(letters) if letters.is_empty() => break Ok(()),
+                Ok(letters) => {
+                    there.extend(letters.iter().map(Dead::key));
+                    if let Err(failure) = sweep.hold(&letters) {
                         break Err(failure);
                     }
                     sweep.renew().await;
@@ -120,9 +120,9 @@ impl<L: AuditLog> Restore<'_, L> {
             let is_last = next.is_none();
             if let Some(archived) = next {
                 let dead = dead(archived)?;
-                let is_new = !there.contains(&key(dead.letter.id, dead.message.body().unwrap_or_default()));
+                let is_new = !there.contains(&dead.key());
                 if is_new && self.selection.filter.admits(&dead.letter, now) {
-                    there.insert(key(dead.letter.id, dead.message.body().unwrap_or_default()));
+                    there.insert(dead.key());
                     room -= 1;
                     window.push(dead);
                 } else {

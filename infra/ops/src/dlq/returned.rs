@@ -5,15 +5,14 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_sqs::{Client, types::Message};
+use aws_sdk_sqs::Client;
 use tokio::time::Instant;
 
-use super::letter::{Letter, key};
-use crate::{
-    failure::Result,
-    interrupt::Interrupt,
+use super::{
+    letter::Dead,
     sweep::{Length, Sweep},
 };
+use crate::{failure::Result, interrupt::Interrupt};
 
 /// Bits by which a letter is remembered.
 const MARKS: u64 = 7;
@@ -50,9 +49,9 @@ impl<'a> Returned<'a> {
     }
 
     /// Notes that a letter is to be sent.
-    pub(super) fn mark(&mut self, letter: &Letter, message: &Message) {
+    pub(super) fn mark(&mut self, dead: &Dead) {
         if self.patience.is_some() {
-            for (word, bit) in self.marks(letter, message) {
+            for (word, bit) in self.marks(dead) {
                 self.bits[word] |= bit;
             }
         }
@@ -69,19 +68,19 @@ impl<'a> Returned<'a> {
     }
 
     /// Whether a letter is one that was marked in this run, and notes it.
-    pub(super) fn is_back(&mut self, letter: &Letter, message: &Message) -> bool {
-        let is_back = self.is_marked(letter, message);
+    pub(super) fn is_back(&mut self, dead: &Dead) -> bool {
+        let is_back = self.is_marked(dead);
         self.back += u64::from(is_back);
         is_back
     }
 
-    fn is_marked(&self, letter: &Letter, message: &Message) -> bool {
-        self.patience.is_some() && self.marks(letter, message).all(|(word, bit)| self.bits[word] & bit != 0)
+    fn is_marked(&self, dead: &Dead) -> bool {
+        self.patience.is_some() && self.marks(dead).all(|(word, bit)| self.bits[word] & bit != 0)
     }
 
     /// The places of a letter's bits.
-    fn marks(&self, letter: &Letter, message: &Message) -> impl Iterator<Item = (usize, u64)> + use<> {
-        let key = key(letter.id, message.body().unwrap_or_default());
+    fn marks(&self, dead: &Dead) -> impl Iterator<Item = (usize, u64)> + use<> {
+        let key = dead.key();
         let hash = |part: u8| {
             let mut hasher = DefaultHasher::new();
             (part, key).hash(&mut hasher);
@@ -128,14 +127,13 @@ impl<'a> Returned<'a> {
         let mut sweep = Sweep::of(self.sqs, self.queue).await?;
         let mut ours = 0;
         let read = loop {
-            let messages = match sweep.look().await {
-                Ok(messages) if messages.is_empty() || interrupt.came() => break sweep.hold(&messages),
-                Ok(messages) => messages,
+            let letters = match sweep.look().await {
+                Ok(letters) if letters.is_empty() || interrupt.came() => break sweep.hold(&letters),
+                Ok(letters) => letters,
                 Err(failure) => break Err(failure),
             };
-            let marked = messages.iter().filter(|message| self.is_marked(&Letter::read(message), message));
-            ours += marked.count() as u64;
-            if let Err(failure) = sweep.hold(&messages) {
+            ours += letters.iter().filter(|dead| self.is_marked(dead)).count() as u64;
+            if let Err(failure) = sweep.hold(&letters) {
                 break Err(failure);
             }
             sweep.renew().await;
@@ -147,30 +145,31 @@ impl<'a> Returned<'a> {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_sqs::config::BehaviorVersion;
+    use aws_sdk_sqs::{config::BehaviorVersion, types::Message};
     use uuid::Uuid;
 
     use super::*;
-    use crate::dlq::letter::Id;
+    use crate::dlq::letter::{Id, Letter};
 
-    fn letter(n: u128) -> Letter {
+    fn dead(n: u128) -> Dead {
         let [reason, authority, kind] = ["redriven", "E06000001", "access"].map(str::to_owned);
-        Letter { id: Id::Notification(Uuid::from_u128(n)), reason, authority, kind, since: None, at: None }
+        let letter =
+            Letter { id: Id::Notification(Uuid::from_u128(n)), reason, authority, kind, since: None, at: None };
+        Dead { letter, message: Message::builder().body("{}").build() }
     }
 
     #[test]
     fn letters_are_remembered_and_none_is_taken_for_another() {
         let config = aws_sdk_sqs::Config::builder().behavior_version(BehaviorVersion::latest()).build();
         let sqs = Client::from_conf(config);
-        let message = Message::builder().body("{}").build();
         let mut returned = Returned::new(&sqs, "queue", 1_000, Some(10));
         for n in 0..20_000 {
-            assert!(!returned.is_back(&letter(n), &message), "{n}");
-            returned.mark(&letter(n), &message);
+            assert!(!returned.is_back(&dead(n)), "{n}");
+            returned.mark(&dead(n));
         }
-        assert!((0..20_000).all(|n| returned.is_back(&letter(n), &message)));
+        assert!((0..20_000).all(|n| returned.is_back(&dead(n))));
         let mut never = Returned::new(&sqs, "queue", 1_000, None);
-        never.mark(&letter(1), &message);
-        assert!(!never.is_back(&letter(1), &message), "nothing comes back of what is not sent");
+        never.mark(&dead(1));
+        assert!(!never.is_back(&dead(1)), "nothing comes back of what is not sent");
     }
 }

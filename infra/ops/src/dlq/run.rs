@@ -1,41 +1,40 @@
-//! One run through the dead letters: which are meant, one window after another, and what becomes of them.
+//! One run through the dead letters: which are meant, one window after another.
 
-use std::{borrow::Borrow, time::Duration};
+mod deleting;
+mod steps;
 
-use aws_sdk_sqs::{
-    Client,
-    types::{DeleteMessageBatchRequestEntry, Message},
-};
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
 use clap::Args;
 use cpis::ports::AuditLog;
-#[cfg(feature = "testing")]
-use cpis::simulation::{self, Bug};
-use futures_util::{StreamExt, future::join, stream};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
     filter::Filter,
-    letter::Letter,
+    letter::{Dead, Letter},
     progress::Progress,
     replay::size,
     report::{Ending, Report},
     returned::Returned,
+    sweep::{AHEAD, Sweep, WINDOW},
     tally::Tally,
     trail::{Fate, Trail},
 };
 use crate::{
     clock,
-    failure::{Failure, Result, on_aws},
+    failure::{Failure, Result},
     interrupt::Interrupt,
-    sweep::{BATCH, CONCURRENCY, Sweep, WINDOW},
 };
+use deleting::Deleting;
+use steps::Underway;
 
 /// How often to look whether letters come back.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The most letters that are put in order before any is sent.
-const AT_ONCE: usize = 5 * WINDOW;
+const AT_ONCE: usize = 1_600;
 /// The most bytes of them.
 const AT_ONCE_BYTES: usize = 16 << 20;
 /// Within this time they are to be sent, at a given rate: half of that for which a message is out of sight at least.
@@ -55,29 +54,6 @@ pub(super) struct Selection {
     /// Name each letter on a line: id, reason, authority, kind, age
     #[arg(long)]
     pub(super) each: bool,
-}
-
-/// A message of the dead-letter queue and what can be told of it.
-pub(super) struct Dead {
-    pub(super) message: Message,
-    pub(super) letter: Letter,
-}
-
-impl Borrow<Message> for Dead {
-    fn borrow(&self) -> &Message {
-        &self.message
-    }
-}
-
-impl Dead {
-    fn read(message: Message) -> Self {
-        Self { letter: Letter::read(&message), message }
-    }
-
-    /// By what letters stand in order: when what they tell of happened or, where they do not say, when they were given up.
-    pub(super) fn order(&self) -> Option<Timestamp> {
-        self.letter.at.or(self.letter.since)
-    }
 }
 
 /// What became of letters.
@@ -122,34 +98,9 @@ pub(super) trait Work {
     }
 }
 
-/// Letters to which something was done, and of which neither the audit log nor the queue knows yet.
-struct Behind {
-    letters: Vec<Dead>,
-    taken: Taken,
-}
-
-impl Behind {
-    /// Each with what became of it.
-    fn outcomes(&self) -> impl Iterator<Item = (&Dead, Fate)> {
-        self.letters.iter().zip(self.taken.fates.iter().copied())
-    }
-
-    /// Those that can be deleted.
-    fn done(&self) -> impl Iterator<Item = &Dead> {
-        self.outcomes().filter(|(_, fate)| *fate == Fate::Done).map(|(dead, _)| dead)
-    }
-
-    /// The others.
-    fn undone(&self) -> impl Iterator<Item = &Dead> {
-        self.outcomes().filter(|(_, fate)| *fate != Fate::Done).map(|(dead, _)| dead)
-    }
-}
-
 /// A run.
 pub(super) struct Run<'a, W, L> {
     selection: &'a Selection,
-    sqs: &'a Client,
-    queue: &'a str,
     sweep: Sweep<'a>,
     work: W,
     /// Nothing is told of a dry run: it does nothing.
@@ -160,8 +111,8 @@ pub(super) struct Run<'a, W, L> {
     now: Timestamp,
     /// Room left under the limit.
     room: usize,
-    /// To which something was done last.
-    behind: Option<Behind>,
+    underway: Underway,
+    deleting: Deleting,
     tally: Tally,
     report: Report,
 }
@@ -182,11 +133,10 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
             returned: Returned::new(sqs, queue, sweep.length().total(), work.patience()),
             room: selection.limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX),
             report: Report::new(selection.dry_run),
-            behind: None,
+            underway: Underway::default(),
+            deleting: Deleting::new(sqs, queue),
             tally: Tally::new(now),
             selection,
-            sqs,
-            queue,
             sweep,
             work,
             trail,
@@ -203,8 +153,11 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         }
         let progress = Progress::of(self.sweep.length().visible);
         let ended = self.windows(&progress).await;
-        let settled = self.settle().await;
-        let ended = ended.and_then(|ending| settled.map(|()| ending));
+        if !matches!(ended, Ok(Ending::Done)) {
+            self.underway.leave();
+        }
+        let drained = self.drain().await;
+        let ended = ended.and_then(|ending| drained.map(|()| ending));
         progress.end();
         self.report.unseen = self.sweep.finish().await;
         self.report.moved = self.tally.finish();
@@ -231,43 +184,39 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         {
             return Ok(ending);
         }
-        let mut window = self.sweep.next(self.window(), Dead::read).await?;
-        while !window.is_empty() {
+        self.sweep.ask(self.ahead());
+        loop {
+            let Some(window) = self.sweep.received(self.window()).await? else {
+                // What is not deleted is held, and SQS hands out no more than can be.
+                self.drain().await?;
+                self.sweep.ask(self.ahead());
+                continue;
+            };
             let received = window.len();
             let meant = self.judge(window)?;
+            if received == 0 {
+                return Ok(Ending::Done);
+            }
             if self.interrupt.came() {
-                self.sweep.hold(meant.iter().map(|dead| &dead.message))?;
+                self.sweep.hold(&meant)?;
                 return Ok(Ending::Interrupted);
             }
             self.sweep.renew().await;
-            // The next are fetched while these are worked on.
-            let receiver = self.sweep.receiver();
-            let room = if self.room == 0 { 0 } else { self.sweep.worth(self.window()) };
-            let count = meant.len();
-            let (done, round) = join(self.act(meant), receiver.receive(room, Dead::read)).await;
-            let next = self.sweep.take(round);
-            if let Err(failure) = done {
-                let unworked = next.ok().flatten().unwrap_or_default();
-                self.sweep.hold(unworked.iter().map(|dead| &dead.message))?;
-                return Err(failure);
+            if self.room > 0 {
+                // They are received while these are worked on.
+                self.sweep.ask(self.ahead());
             }
+            let count = meant.len();
+            self.act(meant).await?;
             progress.add(received);
-            window = match next? {
-                _ if room == 0 => return Ok(Ending::Done),
-                Some(messages) => messages,
-                None => {
-                    // What is not deleted is held, and SQS hands out no more than can be.
-                    self.settle().await?;
-                    self.sweep.next(self.window(), Dead::read).await?
-                }
-            };
+            if self.room == 0 {
+                return Ok(Ending::Done);
+            }
             if self.returned.keeps_failing(&self.interrupt).await? {
-                self.sweep.hold(window.iter().map(|dead| &dead.message))?;
                 return Ok(Ending::Stopped);
             }
             pace = self.pace(pace, count).await;
         }
-        Ok(Ending::Done)
     }
 
     /// How many letters are received before the first is sent, so that they go in order: as many as memory has room for, and
@@ -285,7 +234,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         letters.sort_by_key(Dead::order);
         let extra = letters.split_off(self.room.min(letters.len()));
         self.report.left += extra.len();
-        self.sweep.hold(extra.iter().map(|dead| &dead.message))?;
+        self.sweep.hold(&extra)?;
         self.room -= letters.len();
         let mut letters = letters.into_iter();
         let ended = match gathered {
@@ -293,8 +242,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
             Err(failure) => Err(failure),
         };
         // What was not come to.
-        let rest: Vec<_> = letters.map(|dead| dead.message).collect();
-        self.sweep.hold(&rest)?;
+        self.sweep.hold(letters.as_slice())?;
         ended
     }
 
@@ -302,7 +250,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
     async fn gather(&mut self, letters: &mut Vec<Dead>) -> Result<()> {
         let (mut bytes, room) = (0, std::mem::replace(&mut self.room, usize::MAX));
         let gathered = loop {
-            match self.sweep.next(WINDOW, Dead::read).await {
+            match self.sweep.next(WINDOW).await {
                 Ok(messages) if messages.is_empty() => break Ok(()),
                 Ok(messages) => match self.judge(messages) {
                     Ok(meant) => letters.extend(meant.into_iter().inspect(|dead| bytes += size(&dead.message))),
@@ -331,7 +279,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
             let window: Vec<_> = letters.by_ref().take(self.step()).collect();
             let count = window.len();
             if count == 0 {
-                self.settle().await?;
+                self.drain().await?;
                 return Ok((self.room == 0).then_some(Ending::Done));
             }
             self.sweep.renew().await;
@@ -344,9 +292,19 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         }
     }
 
-    /// How many letters to ask for.
+    /// How many letters to go on with at once.
     fn window(&self) -> usize {
-        if self.selection.filter.is_empty() { self.step().min(self.room).max(1) } else { self.step() }
+        self.within_limit(self.step())
+    }
+
+    /// How many to ask for, so that they are there in time: at a given rate none that would wait.
+    fn ahead(&self) -> usize {
+        self.within_limit(if self.work.rate().is_some() { self.step() } else { AHEAD })
+    }
+
+    /// So many, where all that are received are meant no more than the limit lets.
+    fn within_limit(&self, letters: usize) -> usize {
+        if self.selection.filter.is_empty() { letters.min(self.room).max(1) } else { letters }
     }
 
     /// How many letters are worked on at once: at a given rate no more than go out in a second.
@@ -367,133 +325,19 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
     fn judge(&mut self, received: Vec<Dead>) -> Result<Vec<Dead>> {
         let (mut meant, mut others) = (Vec::new(), Vec::new());
         for dead in received {
-            if self.returned.is_back(&dead.letter, &dead.message) {
+            if self.returned.is_back(&dead) {
                 self.report.came_back += 1;
                 others.push(dead);
             } else if self.room > 0 && self.selection.filter.admits(&dead.letter, self.now) {
                 self.room -= 1;
-                self.returned.mark(&dead.letter, &dead.message);
+                self.returned.mark(&dead);
                 meant.push(dead);
             } else {
                 self.report.left += 1;
                 others.push(dead);
             }
         }
-        self.sweep.hold(others.iter().map(|dead| &dead.message))?;
+        self.sweep.hold(&others)?;
         Ok(meant)
-    }
-
-    /// Does to these letters what is to be done, once the audit log was told that they are meant and what became of those before
-    /// them; meanwhile deletes those before them (R71, R72).
-    async fn act(&mut self, meant: Vec<Dead>) -> Result<()> {
-        // Whatever fails below, what is not deleted comes back into sight at the end.
-        if self.selection.dry_run {
-            self.sweep.hold(meant.iter().map(|dead| &dead.message))?;
-            return meant.iter().try_for_each(|dead| self.count(dead));
-        }
-        if meant.is_empty() {
-            return Ok(());
-        }
-        #[cfg(feature = "testing")]
-        if simulation::has(Bug::ReplayDeletesFirst) {
-            delete(self.sqs, self.queue, meant.iter().map(|dead| &dead.message)).await?;
-        }
-        let before = self.behind.take();
-        self.tell(before.as_ref(), &meant).await?;
-        let deleting = delete(self.sqs, self.queue, before.iter().flat_map(Behind::done).map(|dead| &dead.message));
-        let (deleted, taken) = join(deleting, self.work.take(&meant)).await;
-        #[cfg(feature = "testing")]
-        let taken = believed(taken);
-        self.returned.sent(taken.fates.iter().filter(|fate| **fate == Fate::Done).count());
-        let is_last = taken.failure.is_some() || self.work.rate().is_some();
-        self.behind = Some(Behind { letters: meant, taken });
-        before.map_or(Ok(()), |before| self.note(before, deleted))?;
-        // Nothing else follows, or not at once.
-        if is_last { self.settle().await } else { Ok(()) }
-    }
-
-    /// Tells the audit log what became of the last letters, and deletes those that are done with. An error: nothing of them is
-    /// deleted, or the work does not go on.
-    async fn settle(&mut self) -> Result<()> {
-        let Some(mut behind) = self.behind.take() else { return Ok(()) };
-        self.tell(Some(&behind), &[]).await?;
-        let deleted = delete(self.sqs, self.queue, behind.done().map(|dead| &dead.message)).await;
-        let failure = behind.taken.failure.take();
-        self.note(behind, deleted)?;
-        failure.map_or(Ok(()), Err)
-    }
-
-    /// Tells the audit log. Where that fails, all of these come back.
-    async fn tell(&mut self, before: Option<&Behind>, meant: &[Dead]) -> Result<()> {
-        let Some(trail) = &mut self.trail else { return Ok(()) };
-        let done = before.into_iter().flat_map(Behind::outcomes).map(|(dead, fate)| (&dead.letter, fate));
-        let next = if self.work.leaves_traces() { meant } else { &[] };
-        let Err(failure) = trail.letters(done, next.iter().map(|dead| &dead.letter)).await else { return Ok(()) };
-        let all = before.into_iter().flat_map(|before| &before.letters).chain(meant);
-        self.sweep.hold(all.map(|dead| &dead.message)).and(Err(failure))
-    }
-
-    /// Notes what became of letters of which the audit log was told, and how many of those that were done with could not be deleted.
-    fn note(&mut self, behind: Behind, deleted: Result<usize>) -> Result<()> {
-        // What was sent is said to be, whatever became of deleting it.
-        for dead in behind.done() {
-            self.count(dead)?;
-        }
-        self.report.not_taken += behind.undone().count();
-        let not_deleted = match deleted {
-            Ok(not_deleted) => not_deleted,
-            Err(failure) => return self.sweep.hold(behind.letters.iter().map(|dead| &dead.message)).and(Err(failure)),
-        };
-        self.returned.deleted(behind.done().count() - not_deleted);
-        self.report.not_deleted += not_deleted;
-        self.sweep.hold(behind.undone().map(|dead| &dead.message))
-    }
-
-    fn count(&mut self, dead: &Dead) -> Result<()> {
-        self.tally.add(&dead.letter);
-        self.report.name(dead.letter.id);
-        if self.selection.each { (self.show)(&dead.letter) } else { Ok(()) }
-    }
-}
-
-/// As [`Bug::ReplayBelievesWholeBatches`] has it.
-#[cfg(feature = "testing")]
-fn believed(taken: Taken) -> Taken {
-    let fates = if simulation::has(Bug::ReplayBelievesWholeBatches) {
-        vec![Fate::Done; taken.fates.len()]
-    } else {
-        taken.fates
-    };
-    Taken { fates, ..taken }
-}
-
-/// Deletes messages, and answers with how many could not be.
-pub(super) async fn delete<'m>(
-    sqs: &Client,
-    queue: &str,
-    messages: impl Iterator<Item = &'m Message>,
-) -> Result<usize> {
-    let entries = messages.zip(0..).filter_map(|(m, n)| {
-        let entry = DeleteMessageBatchRequestEntry::builder().id(n.to_string());
-        entry.receipt_handle(m.receipt_handle()?).build().ok()
-    });
-    let entries: Vec<_> = entries.collect();
-    let calls: Vec<_> = entries
-        .chunks(BATCH)
-        .map(|batch| sqs.delete_message_batch().queue_url(queue).set_entries(Some(batch.to_vec())).send())
-        .collect();
-    let mut answers = stream::iter(calls).buffer_unordered(CONCURRENCY);
-    let mut failed = 0;
-    let mut first = None;
-    while let Some(answer) = answers.next().await {
-        match answer {
-            Ok(answer) => failed += answer.failed.len(),
-            // The others go on: each that is deleted is one less to do again.
-            Err(error) => first = first.or(Some(error)),
-        }
-    }
-    match first {
-        None => Ok(failed),
-        Some(error) => Err(on_aws("delete from the dead-letter queue what is taken care of")(error)),
     }
 }

@@ -11,14 +11,14 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
-    letter::{Id, Letter, StreamRecords},
+    letter::{Dead, Id, Letter, StreamRecords},
+    sweep::Sweep,
     trail::{Fate, REVEAL, Trail},
 };
 use crate::{
     failure::{Outcome, Result},
     operator::Operator,
     output,
-    sweep::Sweep,
 };
 
 /// Fields of a notification that tell nothing of the child.
@@ -55,7 +55,7 @@ impl ShowArgs {
         log: impl AsyncFnOnce() -> Result<L>,
         json: bool,
     ) -> Result<Outcome> {
-        let Some((letter, message)) = self.find(sqs, queue).await? else {
+        let Some(Dead { letter, message }) = self.find(sqs, queue).await? else {
             return Ok(Outcome::NeedsAttention);
         };
         if self.reveal {
@@ -74,20 +74,19 @@ impl ShowArgs {
     }
 
     /// Looks for the letter, and leaves it and all others where they are.
-    async fn find(&self, sqs: &Client, queue: &str) -> Result<Option<(Letter, Message)>> {
+    async fn find(&self, sqs: &Client, queue: &str) -> Result<Option<Dead>> {
         let mut sweep = Sweep::of(sqs, queue).await?;
         let found = loop {
-            let messages = match sweep.look().await {
-                Ok(messages) if messages.is_empty() => break Ok(None),
-                Ok(messages) => messages,
+            let letters = match sweep.look().await {
+                Ok(letters) if letters.is_empty() => break Ok(None),
+                Ok(letters) => letters,
                 Err(failure) => break Err(failure),
             };
-            if let Err(failure) = sweep.hold(&messages) {
+            if let Err(failure) = sweep.hold(&letters) {
                 break Err(failure);
             }
             sweep.renew().await;
-            let mut letters = messages.into_iter().map(|m| (Letter::read(&m), m));
-            if let Some(found) = letters.find(|(letter, _)| letter.id.uuid() == Some(self.id)) {
+            if let Some(found) = letters.into_iter().find(|dead| dead.letter.id.uuid() == Some(self.id)) {
                 break Ok(Some(found));
             }
         };

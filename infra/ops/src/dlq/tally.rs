@@ -6,12 +6,13 @@ use aws_sdk_sqs::Client;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{filter::Filter, letter::Letter, progress::Progress};
-use crate::{
-    failure::Result,
-    output,
+use super::{
+    filter::Filter,
+    letter::Letter,
+    progress::Progress,
     sweep::{Sweep, Unseen},
 };
+use crate::{failure::Result, output};
 
 /// What is in a dead-letter queue.
 #[derive(Debug, Default, Serialize)]
@@ -64,20 +65,20 @@ impl DeadLetters {
         let now = Timestamp::now();
         let mut tally = Tally::new(now);
         let read = loop {
-            let messages = match sweep.look().await {
-                Ok(messages) if messages.is_empty() => break Ok(()),
-                Ok(messages) => messages,
+            let letters = match sweep.look().await {
+                Ok(letters) if letters.is_empty() => break Ok(()),
+                Ok(letters) => letters,
                 Err(failure) => break Err(failure),
             };
-            let meant = messages.iter().map(Letter::read).filter(|l| filter.admits(l, now));
+            let meant = letters.iter().map(|dead| &dead.letter).filter(|letter| filter.admits(letter, now));
             let shown = meant.map(|letter| {
-                tally.add(&letter);
-                show(&letter)
+                tally.add(letter);
+                show(letter)
             });
             let shown: Result<()> = shown.collect();
-            progress.add(messages.len());
+            progress.add(letters.len());
             sweep.renew().await;
-            if let Err(failure) = sweep.hold(&messages).and(shown) {
+            if let Err(failure) = sweep.hold(&letters).and(shown) {
                 break Err(failure);
             }
         };

@@ -59,7 +59,7 @@ pub(super) struct Trail<L> {
     actor: Actor,
     why: String,
     filter: String,
-    /// Entries so far.
+    /// Entries so far, as far as is known.
     told: u32,
 }
 
@@ -123,12 +123,12 @@ impl<L: AuditLog> Trail<L> {
     }
 
     async fn tell(&mut self, entry: Entry) -> Result<()> {
+        // Whatever becomes of it: it may be in the log though its answer was lost, and then another of its id would not be.
+        self.told += 1;
         let told = self.log.append(&[entry]).await;
         told.map_err(|e| {
             Failure::error(format!("cannot write to the audit log, and nothing is deleted or shown untold: {e}"))
-        })?;
-        self.told += 1;
-        Ok(())
+        })
     }
 }
 
@@ -139,5 +139,48 @@ fn named(id: Id) -> String {
         Id::Change(id) => format!("change:{id}"),
         Id::Message(id) => format!("message:{id}"),
         Id::None => "unnamed".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use aws_sdk_sqs::types::Message;
+    use cpis::ports::{PortError, PortResult};
+
+    use super::*;
+
+    /// A log that takes an id once, and whose second answer is lost.
+    #[derive(Default)]
+    struct Log(Mutex<(Vec<Entry>, usize)>);
+
+    impl AuditLog for &Log {
+        async fn append(&self, entries: &[Entry]) -> PortResult<()> {
+            let mut log = self.0.lock().expect("sound");
+            let (kept, calls) = &mut *log;
+            for entry in entries {
+                if !kept.iter().any(|known| known.id == entry.id) {
+                    kept.push(entry.clone());
+                }
+            }
+            *calls += 1;
+            if *calls == 2 {
+                return Err(PortError { step: "append", cause: "no answer".into(), retryable: true });
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn r71_an_entry_whose_answer_was_lost_hides_none_behind_it() {
+        let log = Log::default();
+        let mut trail = Trail::new(&log, REPLAY, Actor::operator("sam"), "a test", "all".into());
+        let letter = Letter::read(&Message::builder().message_id(Uuid::nil().to_string()).build());
+        assert!(trail.begin().await.is_ok());
+        assert!(trail.letters([], [&letter]).await.is_err());
+        assert!(trail.end("failed", &[]).await.is_ok());
+        let steps: Vec<_> = log.0.lock().expect("sound").0.iter().map(|e| e.details["step"].clone()).collect();
+        assert_eq!(steps, ["begun", "meant", "ended"]);
     }
 }

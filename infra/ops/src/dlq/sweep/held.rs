@@ -7,13 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_sdk_sqs::{
-    Client,
-    types::{ChangeMessageVisibilityBatchRequestEntry, Message},
-};
+use aws_sdk_sqs::{Client, types::ChangeMessageVisibilityBatchRequestEntry};
 use futures_util::{StreamExt, stream};
 
-use super::{BATCH, CONCURRENCY};
+use super::{BATCH, CONCURRENCY, Dead};
 use crate::failure::{Failure, Result};
 
 /// Messages held within this time of each other are one stretch.
@@ -50,10 +47,10 @@ impl<'a> Held<'a> {
         self.count
     }
 
-    /// Remembers messages that were received just now.
-    pub(super) fn add<'m>(&mut self, messages: impl IntoIterator<Item = &'m Message>) -> Result<()> {
+    /// Remembers letters that were received just now.
+    pub(super) fn add<'l>(&mut self, letters: impl IntoIterator<Item = &'l Dead>) -> Result<()> {
         let (mut lines, mut count) = (String::new(), 0);
-        for receipt in messages.into_iter().filter_map(|m| m.receipt_handle()) {
+        for receipt in letters.into_iter().filter_map(|dead| dead.message.receipt_handle()) {
             lines.push_str(receipt);
             lines.push('\n');
             count += 1;

@@ -1,25 +1,32 @@
-//! Looks through a queue without consuming it: messages are held out of sight for a while and then let go.
+//! A way through a dead-letter queue: letters are held out of sight, and those that stay are let go at the end.
 
 mod held;
 
-use std::{borrow::Borrow, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use aws_sdk_sqs::{
     Client,
-    types::{Message, MessageSystemAttributeName, QueueAttributeName},
+    types::{MessageSystemAttributeName, QueueAttributeName},
 };
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use serde::{Serialize, Serializer};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, JoinSet},
+};
 
+use super::letter::Dead;
 use crate::failure::{Failure, Result, on_aws};
 use held::Held;
 
 /// Messages in one call (SQS).
-pub(crate) const BATCH: usize = 10;
+pub(super) const BATCH: usize = 10;
 /// Calls of one kind under way at once.
-pub(crate) const CONCURRENCY: usize = 32;
-/// The most messages that are received at once: what memory is needed for.
-pub(crate) const WINDOW: usize = CONCURRENCY * BATCH;
+pub(super) const CONCURRENCY: usize = 32;
+/// The most letters that take each step together: enough that one entry of the audit log for all of them does not hold them up. A
+/// multiple of this is what memory is needed for.
+pub(super) const WINDOW: usize = 480;
+/// The most that are asked for ahead: when a window has come, as many calls as can be are under way for the next.
+pub(super) const AHEAD: usize = WINDOW + CONCURRENCY * BATCH;
 /// After so many rounds without a message, the queue counts as seen through.
 const ENOUGH: usize = 2;
 /// For how long messages are held at least.
@@ -34,16 +41,16 @@ const NEAR_MOST: u64 = 100_000;
 
 /// How many messages are in a queue, as far as it knows itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Length {
+pub(super) struct Length {
     /// To be received.
-    pub(crate) visible: u64,
+    pub(super) visible: u64,
     /// Received by somebody, and neither deleted nor back yet; or not to be received yet.
-    pub(crate) hidden: u64,
+    pub(super) hidden: u64,
 }
 
 impl Length {
     /// Asks a queue.
-    pub(crate) async fn of(sqs: &Client, queue: &str) -> Result<Self> {
+    pub(super) async fn of(sqs: &Client, queue: &str) -> Result<Self> {
         let call = sqs.get_queue_attributes().queue_url(queue).attribute_names(QueueAttributeName::All);
         let answer = call.send().await.map_err(on_aws("ask for the length of the queue"))?;
         let attributes = answer.attributes.unwrap_or_default();
@@ -54,7 +61,7 @@ impl Length {
     }
 
     /// All of them.
-    pub(crate) fn total(self) -> u64 {
+    pub(super) fn total(self) -> u64 {
         self.visible + self.hidden
     }
 }
@@ -63,10 +70,10 @@ impl Length {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Unseen {
     /// Held by somebody else: another command, one that was killed, or an answer that was lost.
-    pub(crate) elsewhere: u64,
+    elsewhere: u64,
     /// Can be seen, and yet are not handed out: SQS lets about 120,000 of a queue be held at once, and says nothing where it is
     /// asked for more.
-    pub(crate) beyond: u64,
+    beyond: u64,
 }
 
 impl Unseen {
@@ -83,7 +90,7 @@ impl Unseen {
     }
 
     /// All of them.
-    pub(crate) fn total(self) -> u64 {
+    pub(super) fn total(self) -> u64 {
         self.elsewhere + self.beyond
     }
 
@@ -113,183 +120,184 @@ impl Serialize for Unseen {
     }
 }
 
-/// A look through a queue. Should the command end half-way, what it held comes back by itself.
-pub(crate) struct Sweep<'a> {
-    receiver: Receiver<'a>,
+/// A way through a queue. Should the command end half-way, what it held comes back by itself.
+pub(super) struct Sweep<'a> {
+    sqs: &'a Client,
+    queue: &'a str,
+    /// For how long letters are held.
+    hold: Duration,
     held: Held<'a>,
     /// When it began.
     length: Length,
     seen: u64,
     idle: usize,
-    /// Calls whose messages nobody has asked for yet.
-    ahead: FuturesUnordered<BoxFuture<'a, Result<Vec<Message>>>>,
-}
-
-/// Receives messages. Apart from the rest, so that it can do so while others are worked on.
-#[derive(Clone, Copy)]
-pub(crate) struct Receiver<'a> {
-    sqs: &'a Client,
-    queue: &'a str,
-    hold: Duration,
-}
-
-/// What a round brought: messages, or what they were read as. An error does not lose what other calls brought at the same time.
-pub(crate) struct Round<T> {
-    messages: Vec<T>,
-    failure: Option<Failure>,
+    /// Calls whose letters nobody has taken yet. They go on while others are worked on.
+    asked: JoinSet<Result<Vec<Dead>>>,
+    /// So many of them at once.
+    slots: Arc<Semaphore>,
 }
 
 impl<'a> Sweep<'a> {
-    /// Makes ready. Messages are held for as long as the queue is likely to take, and then on.
-    pub(crate) async fn of(sqs: &'a Client, queue: &'a str) -> Result<Self> {
+    /// Makes ready. Letters are held for as long as the queue is likely to take, and then on.
+    pub(super) async fn of(sqs: &'a Client, queue: &'a str) -> Result<Self> {
         let length = Length::of(sqs, queue).await?;
         let hold = (LEAST_HOLD + Duration::from_secs(length.visible / LEAST_SPEED)).min(MOST_HOLD);
-        let receiver = Receiver { sqs, queue, hold };
         Ok(Self {
-            receiver,
+            sqs,
+            queue,
+            hold,
             held: Held::new(sqs, queue, hold),
             length,
             seen: 0,
             idle: 0,
-            ahead: FuturesUnordered::new(),
+            asked: JoinSet::new(),
+            slots: Arc::new(Semaphore::new(CONCURRENCY)),
         })
     }
 
     /// How long the queue was at the beginning.
-    pub(crate) fn length(&self) -> Length {
+    pub(super) fn length(&self) -> Length {
         self.length
     }
 
-    /// What receives for this sweep.
-    pub(crate) fn receiver(&self) -> Receiver<'a> {
-        self.receiver
-    }
-
-    /// How many messages it is worth asking for, of those that there is room for.
-    pub(crate) fn worth(&self, room: usize) -> usize {
-        let expected = usize::try_from(self.length.visible.saturating_sub(self.seen)).unwrap_or(usize::MAX);
-        room.min(WINDOW).min(expected.max(BATCH))
-    }
-
-    /// The next messages, at most so many, each read as it comes; none when there are no more.
-    pub(crate) async fn next<T: Borrow<Message>>(
-        &mut self,
-        room: usize,
-        read: impl Fn(Message) -> T,
-    ) -> Result<Vec<T>> {
-        loop {
-            let round = self.receiver.receive(self.worth(room), &read).await;
-            if let Some(messages) = self.take(round)? {
-                return Ok(messages);
-            }
+    /// Asks for the next letters, at most so many, as far as they are likely to be there; where none is likely, for some all the same.
+    pub(super) fn ask(&mut self, most: usize) {
+        let asked = self.asked.len() * BATCH;
+        let unseen = usize::try_from(self.length.visible.saturating_sub(self.seen)).unwrap_or(usize::MAX);
+        let least = if self.asked.is_empty() { BATCH } else { 0 };
+        let wanted = most.min(AHEAD).min(unseen.max(least)).saturating_sub(asked);
+        for from in (0..wanted).step_by(BATCH) {
+            let (sqs, queue, hold) = (self.sqs.clone(), self.queue.to_owned(), self.hold);
+            let slots = Arc::clone(&self.slots);
+            self.asked.spawn(async move {
+                // At the end nothing more is received.
+                let Ok(_slot) = slots.acquire().await else { return Ok(Vec::new()) };
+                receive(&sqs, &queue, hold, BATCH.min(wanted - from)).await
+            });
         }
     }
 
-    /// The next messages, while calls for those behind them are under way; none when there are no more. For who looks at all of them.
-    pub(crate) async fn look(&mut self) -> Result<Vec<Message>> {
-        loop {
-            while self.is_worth_another() {
-                self.ahead.push(self.receiver.once(BATCH).boxed());
-            }
-            let mut round = Round::new();
-            if let Some(answer) = self.ahead.next().await {
-                round.add(answer, |message| message);
-            }
-            while let Some(answer) = self.ahead.next().now_or_never().flatten() {
-                round.add(answer, |message| message);
-            }
-            // A round without messages is one when all that were asked have answered.
-            let is_whole = self.ahead.is_empty() || !round.messages.is_empty() || round.failure.is_some();
-            if is_whole && let Some(messages) = self.take(round)? {
-                return Ok(messages);
-            }
-        }
-    }
-
-    /// Whether messages are likely to be there that no call is under way for; where none is, one is asked all the same.
-    fn is_worth_another(&self) -> bool {
-        let asked = self.seen + (self.ahead.len() * BATCH) as u64;
-        self.ahead.is_empty() || (self.ahead.len() < CONCURRENCY && asked < self.length.visible)
-    }
-
-    /// Notes what a round brought: messages, none at the end of the queue, nothing where to ask again.
+    /// The first of the letters that were asked for, about so many; none at the end of the queue, nothing where to ask again.
     ///
     /// # Errors
     /// A call failed; what others brought is held.
-    pub(crate) fn take<T: Borrow<Message>>(&mut self, round: Round<T>) -> Result<Option<Vec<T>>> {
-        let Round { messages, failure } = round;
-        self.seen += messages.len() as u64;
-        if let Some(failure) = failure {
-            self.held.add(messages.iter().map(Borrow::borrow))?;
-            return Err(failure);
+    pub(super) async fn received(&mut self, most: usize) -> Result<Option<Vec<Dead>>> {
+        let mut round = Round::default();
+        while round.letters.len() < most
+            && let Some(answer) = self.asked.join_next().await
+        {
+            round.add(answer);
         }
-        self.idle = if messages.is_empty() { self.idle + 1 } else { 0 };
-        Ok((self.idle == 0 || self.idle >= ENOUGH).then_some(messages))
+        self.take(round)
     }
 
-    /// Keeps messages to be let go at the end.
-    pub(crate) fn hold<'m>(&mut self, messages: impl IntoIterator<Item = &'m Message>) -> Result<()> {
-        self.held.add(messages)
+    /// The next letters, at most so many; none when there are no more.
+    ///
+    /// # Errors
+    /// As [`Sweep::received`].
+    pub(super) async fn next(&mut self, most: usize) -> Result<Vec<Dead>> {
+        loop {
+            self.ask(most);
+            if let Some(letters) = self.received(most).await? {
+                return Ok(letters);
+            }
+        }
+    }
+
+    /// Those that come first of the next letters, while calls for others are under way; none when there are no more. For who looks at
+    /// all of them.
+    ///
+    /// # Errors
+    /// As [`Sweep::received`].
+    pub(super) async fn look(&mut self) -> Result<Vec<Dead>> {
+        loop {
+            self.ask(WINDOW);
+            let mut round = Round::default();
+            if let Some(answer) = self.asked.join_next().await {
+                round.add(answer);
+            }
+            while let Some(answer) = self.asked.try_join_next() {
+                round.add(answer);
+            }
+            // A round without letters is one when all that were asked have answered.
+            let is_whole = self.asked.is_empty() || !round.letters.is_empty() || round.failure.is_some();
+            if is_whole && let Some(letters) = self.take(round)? {
+                return Ok(letters);
+            }
+        }
+    }
+
+    fn take(&mut self, round: Round) -> Result<Option<Vec<Dead>>> {
+        let Round { letters, failure } = round;
+        self.seen += letters.len() as u64;
+        if let Some(failure) = failure {
+            self.held.add(&letters)?;
+            return Err(failure);
+        }
+        self.idle = if letters.is_empty() { self.idle + 1 } else { 0 };
+        Ok((self.idle == 0 || self.idle >= ENOUGH).then_some(letters))
+    }
+
+    /// Keeps letters to be let go at the end.
+    pub(super) fn hold<'l>(&mut self, letters: impl IntoIterator<Item = &'l Dead>) -> Result<()> {
+        self.held.add(letters)
     }
 
     /// Holds on to what would soon come back into sight.
-    pub(crate) async fn renew(&mut self) {
+    pub(super) async fn renew(&mut self) {
         self.held.renew().await;
     }
 
     /// Lets go of what is held. Answers with what could not be looked at: what was there at the beginning and was not seen, as far
     /// as it is there still and not in these hands.
-    pub(crate) async fn finish(&mut self) -> Unseen {
+    pub(super) async fn finish(&mut self) -> Unseen {
+        self.slots.close();
         // What is on its way here would else be out of sight for as long as it is held.
-        while let Some(answer) = self.ahead.next().await {
-            let messages = answer.unwrap_or_default();
-            self.seen += messages.len() as u64;
-            // What cannot be noted comes back by itself.
-            let _ = self.held.add(&messages);
+        let mut round = Round::default();
+        while let Some(answer) = self.asked.join_next().await {
+            round.add(answer);
         }
+        self.seen += round.letters.len() as u64;
+        // What cannot be noted comes back by itself.
+        let _ = self.held.add(&round.letters);
         let held = self.held.count();
         let is_through = self.idle >= ENOUGH && (self.seen < self.length.total() || held >= NEAR_MOST);
         // Before anything is let go: then what can be seen is what SQS does not hand out.
-        let now = if is_through { Length::of(self.receiver.sqs, self.receiver.queue).await.ok() } else { None };
+        let now = if is_through { Length::of(self.sqs, self.queue).await.ok() } else { None };
         self.held.release().await;
         if is_through { Unseen::of(self.length, self.seen, now, held) } else { Unseen::default() }
     }
 }
 
-impl<T> Round<T> {
-    fn new() -> Self {
-        Self { messages: Vec::new(), failure: None }
-    }
+/// What a round brought. An error does not lose what other calls brought at the same time.
+#[derive(Default)]
+struct Round {
+    letters: Vec<Dead>,
+    failure: Option<Failure>,
+}
 
-    fn add(&mut self, answer: Result<Vec<Message>>, read: impl Fn(Message) -> T) {
+impl Round {
+    fn add(&mut self, answer: std::result::Result<Result<Vec<Dead>>, JoinError>) {
         match answer {
-            Ok(messages) => self.messages.extend(messages.into_iter().map(read)),
-            Err(failure) => self.failure = Some(failure),
+            Ok(Ok(letters)) => self.letters.extend(letters),
+            Ok(Err(failure)) => self.failure = Some(failure),
+            Err(broken) => {
+                self.failure = Some(Failure::error(format!("reading the dead-letter queue broke off: {broken}")))
+            }
         }
     }
 }
 
-impl Receiver<'_> {
-    /// One round, of as many calls at once as are needed for so many messages. Each is read while others are on their way.
-    pub(crate) async fn receive<T>(&self, most: usize, read: impl Fn(Message) -> T) -> Round<T> {
-        let calls = (0..most).step_by(BATCH).map(|from| self.once(BATCH.min(most - from)));
-        let mut calls: FuturesUnordered<_> = calls.collect();
-        let mut round = Round::new();
-        while let Some(answer) = calls.next().await {
-            round.add(answer, &read);
-        }
-        round
-    }
-
-    async fn once(self, most: usize) -> Result<Vec<Message>> {
-        let call = self.sqs.receive_message().queue_url(self.queue);
-        let call = call.max_number_of_messages(i32::try_from(most).unwrap_or(1));
-        let seconds = i32::try_from(self.hold.as_secs()).unwrap_or(i32::MAX);
-        // A long poll asks every server of the queue; a short one may miss some.
-        let call = call.visibility_timeout(seconds).wait_time_seconds(1);
-        let call = call.message_attribute_names("All").message_system_attribute_names(MessageSystemAttributeName::All);
-        Ok(call.send().await.map_err(on_aws("read the dead-letter queue"))?.messages.unwrap_or_default())
-    }
+/// Receives letters, at most so many.
+async fn receive(sqs: &Client, queue: &str, hold: Duration, most: usize) -> Result<Vec<Dead>> {
+    let call = sqs.receive_message().queue_url(queue);
+    let call = call.max_number_of_messages(i32::try_from(most).unwrap_or(1));
+    let seconds = i32::try_from(hold.as_secs()).unwrap_or(i32::MAX);
+    // A long poll asks every server of the queue; a short one may miss some.
+    let call = call.visibility_timeout(seconds).wait_time_seconds(1);
+    let call = call.message_attribute_names("All").message_system_attribute_names(MessageSystemAttributeName::All);
+    let answer = call.send().await.map_err(on_aws("read the dead-letter queue"))?;
+    Ok(answer.messages.unwrap_or_default().into_iter().map(Dead::read).collect())
 }
 
 #[cfg(test)]

@@ -1,0 +1,153 @@
+//! What is done to the letters that are meant: each step of some while others are at theirs.
+
+use std::mem::take;
+
+use cpis::ports::AuditLog;
+#[cfg(feature = "testing")]
+use cpis::simulation::{self, Bug};
+use futures_util::future::join;
+
+use super::{Run, Taken, Work, deleting::Deleted};
+use crate::{
+    dlq::{
+        letter::Dead,
+        sweep::CONCURRENCY,
+        trail::{Fate, Trail},
+    },
+    failure::Result,
+};
+
+/// Letters at each step of their way. In one call of [`Run::advance`] all go one step further.
+#[derive(Default)]
+pub(super) struct Underway {
+    /// The audit log was told that they are meant; nothing is done to them yet.
+    meant: Vec<Dead>,
+    /// Something was done to them, of which neither the audit log nor the queue knows yet.
+    worked: Vec<(Dead, Fate)>,
+    /// The audit log knows that they are done with: they can be deleted.
+    told: Vec<Dead>,
+}
+
+impl Underway {
+    fn is_empty(&self) -> bool {
+        self.meant.is_empty() && self.worked.is_empty() && self.told.is_empty()
+    }
+
+    /// Does nothing to those to which nothing is done yet.
+    pub(super) fn leave(&mut self) {
+        self.worked.extend(take(&mut self.meant).into_iter().map(|dead| (dead, Fate::Left)));
+    }
+}
+
+impl<W: Work, L: AuditLog> Run<'_, W, L> {
+    /// Sets these letters on their way.
+    pub(super) async fn act(&mut self, meant: Vec<Dead>) -> Result<()> {
+        // Whatever fails below, what is not deleted comes back into sight at the end.
+        if self.selection.dry_run {
+            self.sweep.hold(&meant)?;
+            return meant.iter().try_for_each(|dead| self.count(dead));
+        }
+        if meant.is_empty() && self.underway.is_empty() {
+            return Ok(());
+        }
+        #[cfg(feature = "testing")]
+        if simulation::has(Bug::ReplayDeletesFirst) {
+            self.deleting.at_once(&meant).await?;
+        }
+        self.advance(meant).await?;
+        // At a given rate nothing else follows soon.
+        if self.work.rate().is_some() { self.drain().await } else { Ok(()) }
+    }
+
+    /// Brings everything that is under way to its end. Where that fails for some it goes on for the others.
+    pub(super) async fn drain(&mut self) -> Result<()> {
+        let mut drained = Ok(());
+        while !self.underway.is_empty() || !self.deleting.is_empty() {
+            drained = drained.and(self.advance(Vec::new()).await);
+        }
+        drained
+    }
+
+    /// All at once: tells the audit log which letters are meant next and what became of the last ones, does what is to be done to those
+    /// that it was told of before, and deletes those of which it knows that they are done with (R71, R72).
+    async fn advance(&mut self, next: Vec<Dead>) -> Result<()> {
+        let Underway { meant, worked, told } = take(&mut self.underway);
+        self.deleting.begin(told);
+        let named = if self.work.leaves_traces() { &next[..] } else { &[] };
+        let (said, taken) = join(tell(self.trail.as_mut(), &worked, named), work(&mut self.work, &meant)).await;
+        // They need not be waited for while there is something else to do.
+        let is_last = meant.is_empty() && worked.is_empty() && next.is_empty();
+        let deleted = self.deleting.settle(if is_last { 0 } else { CONCURRENCY }).await;
+        let deleted = self.note_deleted(deleted);
+        let failure = self.note_taken(meant, taken);
+        self.note_told(worked, next, said).and(failure).and(deleted)
+    }
+
+    /// Notes what became of letters that were to be deleted.
+    fn note_deleted(&mut self, deleted: Deleted) -> Result<()> {
+        self.returned.deleted(deleted.gone);
+        self.report.not_deleted += deleted.failed;
+        self.sweep.hold(&deleted.unknown)?;
+        deleted.failure.map_or(Ok(()), Err)
+    }
+
+    /// Notes what became of letters that were worked on. An error: the work does not go on.
+    fn note_taken(&mut self, meant: Vec<Dead>, taken: Taken) -> Result<()> {
+        let done = taken.fates.iter().filter(|fate| **fate == Fate::Done).count();
+        self.returned.sent(done);
+        self.report.not_taken += taken.fates.len() - done;
+        self.underway.worked = meant.into_iter().zip(taken.fates).collect();
+        taken.failure.map_or(Ok(()), Err)
+    }
+
+    /// Notes that the audit log knows of letters that were worked on and of the next. Where it does not, all of them come back.
+    fn note_told(&mut self, worked: Vec<(Dead, Fate)>, next: Vec<Dead>, said: Result<()>) -> Result<()> {
+        let (done, undone): (Vec<_>, Vec<_>) = worked.into_iter().partition(|(_, fate)| *fate == Fate::Done);
+        let [done, undone] =
+            [done, undone].map(|letters| letters.into_iter().map(|(dead, _)| dead).collect::<Vec<_>>());
+        self.sweep.hold(&undone)?;
+        if said.is_err() {
+            return self.sweep.hold(&done).and(self.sweep.hold(&next)).and(said);
+        }
+        // What was done is said to be, whatever becomes of deleting it.
+        let counted = done.iter().try_for_each(|dead| self.count(dead));
+        self.underway.meant = next;
+        self.underway.told = done;
+        counted
+    }
+
+    fn count(&mut self, dead: &Dead) -> Result<()> {
+        self.tally.add(&dead.letter);
+        self.report.name(dead.letter.id);
+        if self.selection.each { (self.show)(&dead.letter) } else { Ok(()) }
+    }
+}
+
+/// Tells the audit log what became of letters, and which are meant next.
+async fn tell<L: AuditLog>(trail: Option<&mut Trail<L>>, worked: &[(Dead, Fate)], next: &[Dead]) -> Result<()> {
+    let Some(trail) = trail else { return Ok(()) };
+    let worked = worked.iter().map(|(dead, fate)| (&dead.letter, *fate));
+    trail.letters(worked, next.iter().map(|dead| &dead.letter)).await
+}
+
+/// Does to letters what is to be done.
+async fn work(work: &mut impl Work, letters: &[Dead]) -> Taken {
+    if letters.is_empty() {
+        return Taken { fates: Vec::new(), failure: None };
+    }
+    let taken = work.take(letters).await;
+    #[cfg(feature = "testing")]
+    let taken = believed(taken);
+    taken
+}
+
+/// As [`Bug::ReplayBelievesWholeBatches`] has it.
+#[cfg(feature = "testing")]
+fn believed(taken: Taken) -> Taken {
+    let fates = if simulation::has(Bug::ReplayBelievesWholeBatches) {
+        vec![Fate::Done; taken.fates.len()]
+    } else {
+        taken.fates
+    };
+    Taken { fates, ..taken }
+}
