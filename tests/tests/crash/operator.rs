@@ -268,6 +268,14 @@ async fn a_queue_longer_than_can_be_held_is_never_said_to_be_seen_through() {
     assert_eq!((some.status, some.json()["ending"].as_str()), (Some(3), Some("done")), "{some:?}");
     assert_eq!(some.json()["unseen"].as_u64(), Some(600 - 300 - desk.ids("asn").len() as u64), "{some:?}");
 
+    // Where nothing is handed out at all, it is asked for no more than twice.
+    let others = Desk::with(600).await;
+    others.world.sqs.limit_in_flight(0);
+    let list = others.dlq(&["list", "--json"]).await;
+    assert_eq!((list.status, &list.json()["unseen"]), (Some(3), &json!(600)), "{list:?}");
+    let asked = others.world.proxy.counts()["ReceiveMessage"];
+    assert!(asked <= 600_usize.div_ceil(10) * 2, "{asked} calls");
+
     // The way that the note names goes through any number.
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.letters", Uuid::new_v4()));
     let file = file.to_str().expect("text");

@@ -213,15 +213,16 @@ impl<'a> Sweep<'a> {
         loop {
             self.ask(WINDOW);
             let mut round = Round::default();
-            if let Some(answer) = self.asked.join_next().await {
+            // That none came is known when all have answered: asked again before, one that hands out nothing would be asked for ever.
+            while round.is_empty()
+                && let Some(answer) = self.asked.join_next().await
+            {
                 round.add(answer);
             }
             while let Some(answer) = self.asked.try_join_next() {
                 round.add(answer);
             }
-            // A round without letters is one when all that were asked have answered.
-            let is_whole = self.asked.is_empty() || !round.letters.is_empty() || round.failure.is_some();
-            if is_whole && let Some(letters) = self.take(round)? {
+            if let Some(letters) = self.take(round)? {
                 return Ok(letters);
             }
         }
@@ -277,6 +278,10 @@ struct Round {
 }
 
 impl Round {
+    fn is_empty(&self) -> bool {
+        self.letters.is_empty() && self.failure.is_none()
+    }
+
     fn add(&mut self, answer: std::result::Result<Result<Vec<Dead>>, JoinError>) {
         match answer {
             Ok(Ok(letters)) => self.letters.extend(letters),
