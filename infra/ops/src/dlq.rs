@@ -103,7 +103,7 @@ the queue has taken it and the audit log has it. Ending the command at any momen
 notification that was sent twice reaches its mailbox once. A letter that comes back while the command runs is left where \
 it is, and the exit status is 3; when a tenth of what was sent and no fewer than --stop-after come back, it stops.
 An authority's letters go from the oldest to the newest, where the queue has no more than 1,600 letters (at a --rate: 30 times \
-that); in a longer one within each 160 as they are received. Where the queue does not take one, those behind it wait for the \
+that); in a longer one within each 480 as they are received. Where the queue does not take one, those behind it wait for the \
 next run, unless it can never be taken.
 With --in-aws SQS moves the letters by itself, all of them: it knows no filter and no order, gives each message a new id, keeps \
 the reason of the old failure on it, and does not stop when they come back. The audit log then has who, why and how many, but no \

@@ -52,7 +52,7 @@ pub(super) struct Report {
     pub(super) moved: DeadLetters,
     /// The first of them.
     named: Vec<Id>,
-    /// Letters that the filter or the limit left out.
+    /// Letters that the filter or the limit left out, or that were meant next when the run ended before its time.
     pub(super) left: usize,
     /// Letters that failed again while the run lasted, or stood twice in the queue; they were left.
     pub(super) came_back: usize,

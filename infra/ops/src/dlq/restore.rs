@@ -153,15 +153,15 @@ impl<L: AuditLog> Restore<'_, L> {
         if let Some(trail) = &mut self.trail {
             trail.letters(letters.iter().zip(&fates).map(|(dead, fate)| (&dead.letter, *fate)), []).await?;
         }
-        for (dead, _) in letters.iter().zip(&fates).filter(|(_, fate)| **fate == Fate::Done) {
-            counts.tally.add(&dead.letter);
-            counts.report.name(dead.letter.id);
-            if self.selection.each {
-                (self.show)(&dead.letter)?;
-            }
+        let done = letters.iter().zip(&fates).filter(|(_, fate)| **fate == Fate::Done).map(|(dead, _)| &dead.letter);
+        let done: Vec<_> = done.collect();
+        for letter in &done {
+            counts.tally.add(letter);
+            counts.report.name(letter.id);
         }
-        counts.report.not_taken += fates.iter().filter(|fate| **fate != Fate::Done).count();
-        sent
+        counts.report.not_taken += letters.len() - done.len();
+        let shown = if self.selection.each { done.into_iter().try_for_each(&mut self.show) } else { Ok(()) };
+        sent.and(shown)
     }
 
     async fn send_all(&self, letters: &[Dead], fates: &mut [Fate]) -> Result<()> {

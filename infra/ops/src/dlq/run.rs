@@ -30,14 +30,14 @@ use crate::{
 use deleting::Deleting;
 use steps::Underway;
 
-/// How often to look whether letters come back.
-const LOOK: Duration = Duration::from_secs(1);
+/// As much of a given rate as this time has may be made up for.
+const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// The most letters that are put in order before any is sent.
 const AT_ONCE: usize = 1_600;
 /// The most bytes of them.
 const AT_ONCE_BYTES: usize = 16 << 20;
-/// Within this time they are to be sent, at a given rate: half of that for which a message is out of sight at least.
+/// Within this time they are to be sent, at a given rate: a sixth of that for which a message is out of sight at least.
 const IN_TIME: Duration = Duration::from_secs(30);
 
 /// Which letters, and how many.
@@ -154,7 +154,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         let progress = Progress::of(self.sweep.length().visible);
         let ended = self.windows(&progress).await;
         if !matches!(ended, Ok(Ending::Done)) {
-            self.underway.leave();
+            self.report.left += self.underway.leave();
         }
         let drained = self.drain().await;
         let ended = ended.and_then(|ending| drained.map(|()| ending));
@@ -316,7 +316,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
     /// Waits until so many letters more may go.
     async fn pace(&self, since: Instant, letters: usize) -> Instant {
         let Some(rate) = self.work.rate() else { return since };
-        let due = since.max(Instant::now() - LOOK) + Duration::from_secs_f64(letters as f64 / f64::from(rate));
+        let due = since.max(Instant::now() - CATCH_UP) + Duration::from_secs_f64(letters as f64 / f64::from(rate));
         self.interrupt.wait_until(due).await;
         due
     }

@@ -30,7 +30,7 @@ pub(super) const AHEAD: usize = WINDOW + CONCURRENCY * BATCH;
 /// After so many rounds without a message, the queue counts as seen through.
 const ENOUGH: usize = 2;
 /// For how long messages are held at least.
-const LEAST_HOLD: Duration = Duration::from_secs(60);
+const LEAST_HOLD: Duration = Duration::from_secs(180);
 /// For how long SQS lets a message be held at most.
 const MOST_HOLD: Duration = Duration::from_secs(12 * 3600);
 /// Messages a second that a look through a queue manages at least, so that none comes back before it has ended.

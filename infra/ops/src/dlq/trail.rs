@@ -59,7 +59,7 @@ pub(super) struct Trail<L> {
     actor: Actor,
     why: String,
     filter: String,
-    /// Entries so far, as far as is known.
+    /// Entries so far, those that may not have arrived among them.
     told: u32,
 }
 

@@ -18,8 +18,8 @@ use crate::{
 pub(super) struct Deleted {
     /// How many went.
     pub(super) gone: usize,
-    /// How many the queue did not delete.
-    pub(super) failed: usize,
+    /// Those that the queue did not delete.
+    pub(super) refused: Vec<Dead>,
     /// Those of which nobody knows.
     pub(super) unknown: Vec<Dead>,
     /// Why nobody does.
@@ -31,7 +31,7 @@ pub(super) struct Deleting {
     sqs: Client,
     queue: String,
     /// Calls of which nobody has asked what became.
-    calls: JoinSet<(Vec<Dead>, Result<usize>)>,
+    calls: JoinSet<(Vec<Dead>, Result<Vec<usize>>)>,
     /// So many of them at once.
     slots: Arc<Semaphore>,
 }
@@ -49,10 +49,13 @@ impl Deleting {
     }
 
     /// Begins to delete letters.
-    pub(super) fn begin(&mut self, mut letters: Vec<Dead>) {
-        while !letters.is_empty() {
-            let rest = letters.split_off(BATCH.min(letters.len()));
-            let batch = std::mem::replace(&mut letters, rest);
+    pub(super) fn begin(&mut self, letters: Vec<Dead>) {
+        let mut letters = letters.into_iter();
+        loop {
+            let batch: Vec<_> = letters.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return;
+            }
             let (sqs, queue, slots) = (self.sqs.clone(), self.queue.clone(), Arc::clone(&self.slots));
             self.calls.spawn(async move {
                 let _slot = slots.acquire().await;
@@ -79,9 +82,10 @@ impl Deleting {
             if self.calls.len() > most { self.calls.join_next().await } else { self.calls.try_join_next() }
         {
             match ended {
-                Ok((batch, Ok(failed))) => {
-                    deleted.gone += batch.len() - failed;
-                    deleted.failed += failed;
+                Ok((batch, Ok(refused))) => {
+                    deleted.gone += batch.len() - refused.len();
+                    let refused = batch.into_iter().enumerate().filter(|(place, _)| refused.contains(place));
+                    deleted.refused.extend(refused.map(|(_, dead)| dead));
                 }
                 Ok((batch, Err(failure))) => {
                     deleted.unknown.extend(batch);
@@ -97,13 +101,13 @@ impl Deleting {
     }
 }
 
-/// Deletes letters in one call, and answers with how many could not be.
-async fn delete(sqs: &Client, queue: &str, letters: &[Dead]) -> Result<usize> {
+/// Deletes letters in one call, and answers with the places of those that could not be.
+async fn delete(sqs: &Client, queue: &str, letters: &[Dead]) -> Result<Vec<usize>> {
     let entries = letters.iter().zip(0..).filter_map(|(dead, n)| {
         let entry = DeleteMessageBatchRequestEntry::builder().id(n.to_string());
         entry.receipt_handle(dead.message.receipt_handle()?).build().ok()
     });
     let call = sqs.delete_message_batch().queue_url(queue).set_entries(Some(entries.collect()));
     let answer = call.send().await.map_err(on_aws("delete from the dead-letter queue what is taken care of"))?;
-    Ok(answer.failed.len())
+    Ok(answer.failed.iter().filter_map(|refused| refused.id.parse().ok()).collect())
 }

@@ -26,6 +26,8 @@ pub(super) struct Underway {
     worked: Vec<(Dead, Fate)>,
     /// The audit log knows that they are done with: they can be deleted.
     told: Vec<Dead>,
+    /// Whether the audit log was told of some once more.
+    is_retold: bool,
 }
 
 impl Underway {
@@ -33,9 +35,25 @@ impl Underway {
         self.meant.is_empty() && self.worked.is_empty() && self.told.is_empty()
     }
 
-    /// Does nothing to those to which nothing is done yet.
-    pub(super) fn leave(&mut self) {
-        self.worked.extend(take(&mut self.meant).into_iter().map(|dead| (dead, Fate::Left)));
+    /// Does nothing to those to which nothing is done yet, and answers with how many they are.
+    pub(super) fn leave(&mut self) -> usize {
+        let left = take(&mut self.meant);
+        let count = left.len();
+        self.worked.extend(left.into_iter().map(|dead| (dead, Fate::Left)));
+        count
+    }
+
+    /// The audit log could not be told what became of some, and that others are meant. It is told once more, in the next step, of all of
+    /// them, the others as left. Answers with those of whom that was in vain.
+    fn untold(&mut self, mut worked: Vec<(Dead, Fate)>, next: Vec<Dead>) -> Vec<Dead> {
+        worked.extend(next.into_iter().map(|dead| (dead, Fate::Left)));
+        if self.is_retold {
+            return worked.into_iter().map(|(dead, _)| dead).collect();
+        }
+        self.is_retold = true;
+        worked.append(&mut self.worked);
+        self.worked = worked;
+        Vec::new()
     }
 }
 
@@ -45,7 +63,7 @@ impl<W: Work, L: AuditLog> Run<'_, W, L> {
         // Whatever fails below, what is not deleted comes back into sight at the end.
         if self.selection.dry_run {
             self.sweep.hold(&meant)?;
-            return meant.iter().try_for_each(|dead| self.count(dead));
+            return self.count(&meant);
         }
         if meant.is_empty() && self.underway.is_empty() {
             return Ok(());
@@ -71,7 +89,8 @@ impl<W: Work, L: AuditLog> Run<'_, W, L> {
     /// All at once: tells the audit log which letters are meant next and what became of the last ones, does what is to be done to those
     /// that it was told of before, and deletes those of which it knows that they are done with (R71, R72).
     async fn advance(&mut self, next: Vec<Dead>) -> Result<()> {
-        let Underway { meant, worked, told } = take(&mut self.underway);
+        let [meant, told] = [&mut self.underway.meant, &mut self.underway.told].map(take);
+        let worked = take(&mut self.underway.worked);
         self.deleting.begin(told);
         let named = if self.work.leaves_traces() { &next[..] } else { &[] };
         let (said, taken) = join(tell(self.trail.as_mut(), &worked, named), work(&mut self.work, &meant)).await;
@@ -86,9 +105,9 @@ impl<W: Work, L: AuditLog> Run<'_, W, L> {
     /// Notes what became of letters that were to be deleted.
     fn note_deleted(&mut self, deleted: Deleted) -> Result<()> {
         self.returned.deleted(deleted.gone);
-        self.report.not_deleted += deleted.failed;
-        self.sweep.hold(&deleted.unknown)?;
-        deleted.failure.map_or(Ok(()), Err)
+        self.report.not_deleted += deleted.refused.len();
+        let held = self.sweep.hold(deleted.refused.iter().chain(&deleted.unknown));
+        deleted.failure.map_or(held, Err)
     }
 
     /// Notes what became of letters that were worked on. An error: the work does not go on.
@@ -100,26 +119,31 @@ impl<W: Work, L: AuditLog> Run<'_, W, L> {
         taken.failure.map_or(Ok(()), Err)
     }
 
-    /// Notes that the audit log knows of letters that were worked on and of the next. Where it does not, all of them come back.
+    /// Notes that the audit log knows of letters that were worked on and of the next. Where it does not, they come back in the end.
     fn note_told(&mut self, worked: Vec<(Dead, Fate)>, next: Vec<Dead>, said: Result<()>) -> Result<()> {
+        if said.is_err() {
+            self.report.left += next.len();
+            let in_vain = self.underway.untold(worked, next);
+            return self.sweep.hold(&in_vain).and(said);
+        }
         let (done, undone): (Vec<_>, Vec<_>) = worked.into_iter().partition(|(_, fate)| *fate == Fate::Done);
         let [done, undone] =
             [done, undone].map(|letters| letters.into_iter().map(|(dead, _)| dead).collect::<Vec<_>>());
-        self.sweep.hold(&undone)?;
-        if said.is_err() {
-            return self.sweep.hold(&done).and(self.sweep.hold(&next)).and(said);
-        }
+        let held = self.sweep.hold(&undone);
         // What was done is said to be, whatever becomes of deleting it.
-        let counted = done.iter().try_for_each(|dead| self.count(dead));
+        let shown = self.count(&done);
         self.underway.meant = next;
         self.underway.told = done;
-        counted
+        held.and(shown)
     }
 
-    fn count(&mut self, dead: &Dead) -> Result<()> {
-        self.tally.add(&dead.letter);
-        self.report.name(dead.letter.id);
-        if self.selection.each { (self.show)(&dead.letter) } else { Ok(()) }
+    /// Counts letters, all of them, and shows them as far as that works.
+    fn count(&mut self, letters: &[Dead]) -> Result<()> {
+        for dead in letters {
+            self.tally.add(&dead.letter);
+            self.report.name(dead.letter.id);
+        }
+        if self.selection.each { letters.iter().try_for_each(|dead| (self.show)(&dead.letter)) } else { Ok(()) }
     }
 }
 
@@ -150,4 +174,28 @@ fn believed(taken: Taken) -> Taken {
         taken.fates
     };
     Taken { fates, ..taken }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_sqs::types::Message;
+
+    use super::*;
+
+    #[test]
+    fn r71_what_the_audit_log_could_not_be_told_it_is_told_once_more() {
+        let dead = |id: &str| Dead::read(Message::builder().receipt_handle(id).build());
+        let receipts = |letters: &[Dead]| {
+            letters.iter().filter_map(|d| d.message.receipt_handle().map(str::to_owned)).collect::<Vec<_>>()
+        };
+        let mut underway = Underway { worked: vec![(dead("later"), Fate::Done)], ..Underway::default() };
+        assert!(underway.untold(vec![(dead("sent"), Fate::Done)], vec![dead("next")]).is_empty());
+        let (letters, fates): (Vec<_>, Vec<_>) = take(&mut underway.worked).into_iter().unzip();
+        assert_eq!(
+            (receipts(&letters), &fates[..]),
+            (["sent", "next", "later"].map(str::to_owned).to_vec(), &[Fate::Done, Fate::Left, Fate::Done][..])
+        );
+        let in_vain = underway.untold(letters.into_iter().zip(fates).collect(), Vec::new());
+        assert_eq!((receipts(&in_vain).len(), underway.is_empty()), (3, true), "it does not go on for ever");
+    }
 }
