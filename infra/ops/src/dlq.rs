@@ -278,10 +278,7 @@ struct Context<'a> {
 
 impl Context<'_> {
     async fn list(&self, filter: &Filter, each: bool) -> Result<Outcome> {
-        let mut show = shower(self.json);
-        let found =
-            DeadLetters::look(self.sqs, self.letters, filter, |letter| if each { show(letter) } else { Ok(()) });
-        let found = found.await?;
+        let found = DeadLetters::look(self.sqs, self.letters, filter, shower(each, self.json)).await?;
         found.unseen().notes().iter().for_each(|note| eprintln!("note: {note}"));
         match (self.json, each) {
             (true, true) => output::line(&serde_json::to_string(&found).map_err(std::io::Error::from)?)?,
@@ -317,7 +314,7 @@ impl Context<'_> {
     }
 
     async fn restore(&self, args: &RestoreArgs) -> Result<Outcome> {
-        let mut show = shower(self.json);
+        let mut show = shower(args.selection.each, self.json);
         let restore = Restore {
             selection: &args.selection,
             sqs: self.sqs,
@@ -332,7 +329,7 @@ impl Context<'_> {
     /// Does something to the letters that are meant.
     async fn act(&self, selection: &Selection, deed: Deed, operator: &Operator, work: impl Work) -> Result<Outcome> {
         let trail = self.trail(selection, deed, operator)?;
-        let mut show = shower(self.json);
+        let mut show = shower(selection.each, self.json);
         let run = Run::new(selection, (self.sqs, self.letters), work, trail, &mut show).await?;
         self.tell(&run.through().await?, deed, selection.each)
     }
@@ -362,10 +359,13 @@ impl Context<'_> {
     }
 }
 
-/// Shows letters on lines of their own.
-fn shower(json: bool) -> impl FnMut(&Letter) -> Result<()> {
+/// Shows letters on lines of their own, where that was asked for.
+fn shower(each: bool, json: bool) -> impl FnMut(&Letter) -> Result<()> {
     let now = Timestamp::now();
     move |letter| {
+        if !each {
+            return Ok(());
+        }
         let line = if json { serde_json::to_string(letter).map_err(std::io::Error::from)? } else { letter.line(now) };
         Ok(output::line(&line)?)
     }

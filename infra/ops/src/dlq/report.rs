@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use jiff::Timestamp;
 
 use super::{
-    letter::Id,
+    letter::{Id, Letter},
     sweep::Unseen,
-    tally::{DeadLetters, table},
+    tally::{Tally, table},
     trail::Deed,
 };
 use crate::{
@@ -49,7 +49,7 @@ pub(super) struct Report {
     dry_run: bool,
     pub(super) ending: Ending,
     /// Letters of which was done what was to be done; in a dry run, those of which it would be.
-    pub(super) moved: DeadLetters,
+    moved: Tally,
     /// The first of them.
     named: Vec<Id>,
     /// Letters that the filter or the limit left out, or that were meant next when the run ended before its time.
@@ -65,11 +65,11 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(dry_run: bool) -> Self {
+    pub(super) fn new(dry_run: bool, now: Timestamp) -> Self {
         Self {
             dry_run,
             ending: Ending::Done,
-            moved: DeadLetters::default(),
+            moved: Tally::new(now),
             named: Vec::new(),
             left: 0,
             came_back: 0,
@@ -79,11 +79,21 @@ impl Report {
         }
     }
 
-    /// Remembers the name of a letter, if it is one of the first.
-    pub(super) fn name(&mut self, id: Id) {
-        if self.named.len() < NAMED {
-            self.named.push(id);
+    /// Counts letters of which was done what was to be done, all of them, and shows them as far as that works.
+    pub(super) fn done<'l>(
+        &mut self,
+        letters: impl IntoIterator<Item = &'l Letter>,
+        mut show: impl FnMut(&Letter) -> Result<()>,
+    ) -> Result<()> {
+        let mut shown = Ok(());
+        for letter in letters {
+            self.moved.add(letter);
+            if self.named.len() < NAMED {
+                self.named.push(letter.id);
+            }
+            shown = shown.and_then(|()| show(letter));
         }
+        shown
     }
 
     /// The counts, for the audit log.
@@ -124,14 +134,14 @@ impl Report {
             "notDeleted": self.not_deleted,
             "unseen": self.unseen,
         });
-        report[deed.done] = json!(self.moved);
+        report[deed.done] = json!(self.moved.found());
         report
     }
 
     fn print_text(&self, deed: Deed, each: bool) -> Result<()> {
         let total = self.moved.total();
         if total > 0 {
-            output::line(&table(self.moved.groups(), Timestamp::now()))?;
+            output::line(&table(self.moved.found().groups(), Timestamp::now()))?;
         }
         if self.dry_run && !each {
             for id in &self.named {

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     fs::File,
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
@@ -19,7 +20,6 @@ use super::{
     report::{Ending, Report},
     run::Selection,
     sweep::{Sweep, WINDOW},
-    tally::Tally,
     trail::{Fate, Trail},
 };
 use crate::{
@@ -38,12 +38,6 @@ pub(super) struct Restore<'a, L> {
     pub(super) show: &'a mut dyn FnMut(&Letter) -> Result<()>,
 }
 
-/// Counts of the run.
-struct Counts {
-    tally: Tally,
-    report: Report,
-}
-
 impl<L: AuditLog> Restore<'_, L> {
     /// Reads the archive through before it sends anything; then sends what is meant and not in the queue yet (R72).
     pub(super) async fn through(mut self) -> Result<Report> {
@@ -60,11 +54,8 @@ impl<L: AuditLog> Restore<'_, L> {
         if let Some(trail) = &mut self.trail {
             trail.begin().await?;
         }
-        let report = Report::new(self.selection.dry_run);
-        let mut counts = Counts { tally: Tally::new(Timestamp::now()), report };
-        let ended = self.letters((&file, &path, checked.number), &mut there, &interrupt, &mut counts).await;
-        let Counts { tally, mut report } = counts;
-        report.moved = tally.finish();
+        let mut report = Report::new(self.selection.dry_run, Timestamp::now());
+        let ended = self.letters((&file, &path, checked.number), &mut there, &interrupt, &mut report).await;
         report.ending = *ended.as_ref().unwrap_or(&Ending::Failed);
         let told = match &mut self.trail {
             Some(trail) => trail.end(report.ending.code(), &report.counts()).await,
@@ -78,24 +69,14 @@ impl<L: AuditLog> Restore<'_, L> {
 
     /// What is in the queue already.
     async fn there(&self) -> Result<HashSet<Uuid>> {
-        let mut sweep = Sweep::of(self.sqs, self.queue).await?;
         let mut there = HashSet::new();
-        let read = loop {
-            match sweep.look().await {
-                Ok(letters) if letters.is_empty() => break Ok(()),
-                Ok(letters) => {
-                    there.extend(letters.iter().map(Dead::key));
-                    if let Err(failure) = sweep.hold(&letters) {
-                        break Err(failure);
-                    }
-                    sweep.renew().await;
-                }
-                Err(failure) => break Err(failure),
-            }
+        let read = |letters: Vec<Dead>| {
+            there.extend(letters.iter().map(Dead::key));
+            Ok(ControlFlow::Continue(()))
         };
-        let unseen = sweep.finish().await;
+        let unseen = Sweep::of(self.sqs, self.queue).await?.through(read).await?;
         match unseen.total() {
-            0 => read.map(|()| there),
+            0 => Ok(there),
             _ => Err(Failure::error(format!(
                 "it cannot be told which letters of the archive are in the queue already: {}",
                 unseen.notes().join("; ")
@@ -108,7 +89,7 @@ impl<L: AuditLog> Restore<'_, L> {
         (file, path, length): (&File, &Path, usize),
         there: &mut HashSet<Uuid>,
         interrupt: &Interrupt,
-        counts: &mut Counts,
+        report: &mut Report,
     ) -> Result<Ending> {
         let now = Timestamp::now();
         let mut reader = Reader::of(file, path)?;
@@ -126,12 +107,12 @@ impl<L: AuditLog> Restore<'_, L> {
                     room -= 1;
                     window.push(dead);
                 } else {
-                    counts.report.left += 1;
+                    report.left += 1;
                     progress.add(1);
                 }
             }
             if window.len() == WINDOW || is_last {
-                self.send(&window, counts).await?;
+                self.send(&window, report).await?;
                 progress.add(window.len());
                 window.clear();
             }
@@ -143,7 +124,7 @@ impl<L: AuditLog> Restore<'_, L> {
     }
 
     /// Sends letters with all that belongs to them, the reason of their failure too, and tells of them before and after (R71).
-    async fn send(&mut self, letters: &[Dead], counts: &mut Counts) -> Result<()> {
+    async fn send(&mut self, letters: &[Dead], report: &mut Report) -> Result<()> {
         let dry_run = self.selection.dry_run;
         let mut fates = vec![if dry_run { Fate::Done } else { Fate::Left }; letters.len()];
         if let Some(trail) = &mut self.trail {
@@ -155,12 +136,8 @@ impl<L: AuditLog> Restore<'_, L> {
         }
         let done = letters.iter().zip(&fates).filter(|(_, fate)| **fate == Fate::Done).map(|(dead, _)| &dead.letter);
         let done: Vec<_> = done.collect();
-        for letter in &done {
-            counts.tally.add(letter);
-            counts.report.name(letter.id);
-        }
-        counts.report.not_taken += letters.len() - done.len();
-        let shown = if self.selection.each { done.into_iter().try_for_each(&mut self.show) } else { Ok(()) };
+        report.not_taken += letters.len() - done.len();
+        let shown = report.done(done, &mut self.show);
         sent.and(shown)
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    ops::ControlFlow,
     time::Duration,
 };
 
@@ -124,22 +125,13 @@ impl<'a> Returned<'a> {
 
     /// How many letters that were marked stand in the queue. Leaves all where they are.
     async fn behind(&self, interrupt: &Interrupt) -> Result<u64> {
-        let mut sweep = Sweep::of(self.sqs, self.queue).await?;
         let mut ours = 0;
-        let read = loop {
-            let letters = match sweep.look().await {
-                Ok(letters) if letters.is_empty() || interrupt.came() => break sweep.hold(&letters),
-                Ok(letters) => letters,
-                Err(failure) => break Err(failure),
-            };
+        let read = |letters: Vec<Dead>| {
             ours += letters.iter().filter(|dead| self.is_marked(dead)).count() as u64;
-            if let Err(failure) = sweep.hold(&letters) {
-                break Err(failure);
-            }
-            sweep.renew().await;
+            Ok(if interrupt.came() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
-        sweep.finish().await;
-        read.map(|()| ours)
+        Sweep::of(self.sqs, self.queue).await?.through(read).await?;
+        Ok(ours)
     }
 }
 

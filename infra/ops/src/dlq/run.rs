@@ -19,7 +19,6 @@ use super::{
     report::{Ending, Report},
     returned::Returned,
     sweep::{AHEAD, Sweep, WINDOW},
-    tally::Tally,
     trail::{Fate, Trail},
 };
 use crate::{
@@ -113,7 +112,6 @@ pub(super) struct Run<'a, W, L> {
     room: usize,
     underway: Underway,
     deleting: Deleting,
-    tally: Tally,
     report: Report,
 }
 
@@ -132,10 +130,9 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         Ok(Self {
             returned: Returned::new(sqs, queue, sweep.length().total(), work.patience()),
             room: selection.limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX),
-            report: Report::new(selection.dry_run),
+            report: Report::new(selection.dry_run, now),
             underway: Underway::default(),
             deleting: Deleting::new(sqs, queue),
-            tally: Tally::new(now),
             selection,
             sweep,
             work,
@@ -160,7 +157,6 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         let ended = ended.and_then(|ending| drained.map(|()| ending));
         progress.end();
         self.report.unseen = self.sweep.finish().await;
-        self.report.moved = self.tally.finish();
         let ending = match &ended {
             Ok(ending) => *ending,
             Err(_) => Ending::Failed,

@@ -1,5 +1,7 @@
 //! One dead letter, without what tells of the child unless that is asked for and recorded.
 
+use std::ops::ControlFlow;
+
 use aws_sdk_sqs::{
     Client,
     types::{Message, MessageSystemAttributeName},
@@ -75,27 +77,17 @@ impl ShowArgs {
 
     /// Looks for the letter, and leaves it and all others where they are.
     async fn find(&self, sqs: &Client, queue: &str) -> Result<Option<Dead>> {
-        let mut sweep = Sweep::of(sqs, queue).await?;
-        let found = loop {
-            let letters = match sweep.look().await {
-                Ok(letters) if letters.is_empty() => break Ok(None),
-                Ok(letters) => letters,
-                Err(failure) => break Err(failure),
-            };
-            if let Err(failure) = sweep.hold(&letters) {
-                break Err(failure);
-            }
-            sweep.renew().await;
-            if let Some(found) = letters.into_iter().find(|dead| dead.letter.id.uuid() == Some(self.id)) {
-                break Ok(Some(found));
-            }
+        let mut found = None;
+        let read = |letters: Vec<Dead>| {
+            found = letters.into_iter().find(|dead| dead.letter.id.uuid() == Some(self.id));
+            Ok(if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
-        let unseen = sweep.finish().await;
-        if matches!(found, Ok(None)) {
+        let unseen = Sweep::of(sqs, queue).await?.through(read).await?;
+        if found.is_none() {
             eprintln!("note: no dead letter has this id");
             unseen.notes().iter().for_each(|note| eprintln!("note: {note}"));
         }
-        found
+        Ok(found)
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod held;
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use aws_sdk_sqs::{
     Client,
@@ -182,13 +182,19 @@ impl<'a> Sweep<'a> {
     /// # Errors
     /// A call failed; what others brought is held.
     pub(super) async fn received(&mut self, most: usize) -> Result<Option<Vec<Dead>>> {
+        let round = self.round(most).await;
+        self.take(round)
+    }
+
+    /// What the calls under way bring, until it is about so many letters or all have answered.
+    async fn round(&mut self, most: usize) -> Round {
         let mut round = Round::default();
         while round.letters.len() < most
             && let Some(answer) = self.asked.join_next().await
         {
             round.add(answer);
         }
-        self.take(round)
+        round
     }
 
     /// The next letters, at most so many; none when there are no more.
@@ -204,12 +210,35 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// Those that come first of the next letters, while calls for others are under way; none when there are no more. For who looks at
-    /// all of them.
+    /// Goes through all letters, and leaves them where they are. `read` gets some at a time, and says whether to go on. Answers with
+    /// what could not be looked at.
     ///
     /// # Errors
-    /// As [`Sweep::received`].
-    pub(super) async fn look(&mut self) -> Result<Vec<Dead>> {
+    /// As [`Sweep::received`], and what `read` says.
+    pub(super) async fn through(
+        mut self,
+        mut read: impl FnMut(Vec<Dead>) -> Result<ControlFlow<()>>,
+    ) -> Result<Unseen> {
+        let ended = loop {
+            let letters = match self.look().await {
+                Ok(letters) if letters.is_empty() => break Ok(()),
+                Ok(letters) => letters,
+                Err(failure) => break Err(failure),
+            };
+            let held = self.hold(&letters);
+            self.renew().await;
+            match held.and_then(|()| read(letters)) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => break Ok(()),
+                Err(failure) => break Err(failure),
+            }
+        };
+        let unseen = self.finish().await;
+        ended.map(|()| unseen)
+    }
+
+    /// Those that come first of the next letters, while calls for others are under way; none when there are no more.
+    async fn look(&mut self) -> Result<Vec<Dead>> {
         loop {
             self.ask(WINDOW);
             let mut round = Round::default();
@@ -254,10 +283,7 @@ impl<'a> Sweep<'a> {
     pub(super) async fn finish(&mut self) -> Unseen {
         self.slots.close();
         // What is on its way here would else be out of sight for as long as it is held.
-        let mut round = Round::default();
-        while let Some(answer) = self.asked.join_next().await {
-            round.add(answer);
-        }
+        let round = self.round(usize::MAX).await;
         self.seen += round.letters.len() as u64;
         // What cannot be noted comes back by itself.
         let _ = self.held.add(&round.letters);

@@ -1,6 +1,6 @@
 //! Counts of dead letters.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use aws_sdk_sqs::Client;
 use jiff::Timestamp;
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     filter::Filter,
-    letter::Letter,
+    letter::{Dead, Letter},
     progress::Progress,
     sweep::{Sweep, Unseen},
 };
@@ -60,31 +60,24 @@ impl DeadLetters {
         filter: &Filter,
         mut show: impl FnMut(&Letter) -> Result<()>,
     ) -> Result<Self> {
-        let mut sweep = Sweep::of(sqs, queue).await?;
+        let sweep = Sweep::of(sqs, queue).await?;
         let progress = Progress::of(sweep.length().visible);
         let now = Timestamp::now();
         let mut tally = Tally::new(now);
-        let read = loop {
-            let letters = match sweep.look().await {
-                Ok(letters) if letters.is_empty() => break Ok(()),
-                Ok(letters) => letters,
-                Err(failure) => break Err(failure),
-            };
-            let meant = letters.iter().map(|dead| &dead.letter).filter(|letter| filter.admits(letter, now));
-            let shown = meant.map(|letter| {
-                tally.add(letter);
-                show(letter)
-            });
-            let shown: Result<()> = shown.collect();
+        let read = |letters: Vec<Dead>| {
             progress.add(letters.len());
-            sweep.renew().await;
-            if let Err(failure) = sweep.hold(&letters).and(shown) {
-                break Err(failure);
-            }
+            let meant = letters.iter().map(|dead| &dead.letter).filter(|letter| filter.admits(letter, now));
+            meant
+                .map(|letter| {
+                    tally.add(letter);
+                    show(letter)
+                })
+                .collect::<Result<()>>()
+                .map(ControlFlow::Continue)
         };
-        let unseen = sweep.finish().await;
+        let unseen = sweep.through(read).await;
         progress.end();
-        read.map(|()| Self { unseen, ..tally.finish() })
+        unseen.map(|unseen| Self { unseen, ..tally.found() })
     }
 
     /// When the oldest was given up.
@@ -148,9 +141,15 @@ impl Tally {
         }
     }
 
-    pub(super) fn finish(self) -> DeadLetters {
-        let groups: Vec<_> = self.groups.into_values().collect();
-        DeadLetters { total: groups.iter().map(|g| g.count).sum(), groups, ages: self.ages, unseen: Unseen::default() }
+    /// How many they are.
+    pub(super) fn total(&self) -> usize {
+        self.groups.values().map(|group| group.count).sum()
+    }
+
+    /// Them by group.
+    pub(super) fn found(&self) -> DeadLetters {
+        let groups = self.groups.values().cloned().collect();
+        DeadLetters { total: self.total(), groups, ages: self.ages, unseen: Unseen::default() }
     }
 }
 
@@ -207,7 +206,7 @@ mod tests {
         ] {
             tally.add(&letter);
         }
-        let found = tally.finish();
+        let found = tally.found();
         assert_eq!((found.total, found.oldest()), (7, Some(now - SignedDuration::from_hours(168))));
         assert_eq!(found.ages, Ages { under_an_hour: 1, under_a_day: 2, under_a_week: 2, older: 1 });
         let said = table(&found.groups, now);

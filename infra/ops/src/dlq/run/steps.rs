@@ -63,7 +63,7 @@ impl<W: Work, L: AuditLog> Run<'_, W, L> {
         // Whatever fails below, what is not deleted comes back into sight at the end.
         if self.selection.dry_run {
             self.sweep.hold(&meant)?;
-            return self.count(&meant);
+            return self.report.done(meant.iter().map(|dead| &dead.letter), &mut self.show);
         }
         if meant.is_empty() && self.underway.is_empty() {
             return Ok(());
@@ -131,19 +131,10 @@ impl<W: Work, L: AuditLog> Run<'_, W, L> {
             [done, undone].map(|letters| letters.into_iter().map(|(dead, _)| dead).collect::<Vec<_>>());
         let held = self.sweep.hold(&undone);
         // What was done is said to be, whatever becomes of deleting it.
-        let shown = self.count(&done);
+        let shown = self.report.done(done.iter().map(|dead| &dead.letter), &mut self.show);
         self.underway.meant = next;
         self.underway.told = done;
         held.and(shown)
-    }
-
-    /// Counts letters, all of them, and shows them as far as that works.
-    fn count(&mut self, letters: &[Dead]) -> Result<()> {
-        for dead in letters {
-            self.tally.add(&dead.letter);
-            self.report.name(dead.letter.id);
-        }
-        if self.selection.each { letters.iter().try_for_each(|dead| (self.show)(&dead.letter)) } else { Ok(()) }
     }
 }
 
