@@ -634,7 +634,7 @@ fn delivered(authority: u32, n: u128, second: i64) -> Delivered {
     let owed = vec![Owed { authority: la(authority), local_ids: vec!["C-1".into()], signals: BTreeSet::new() }];
     let notification = Access { owed, ..access(303, n, second) }.notifications().remove(0);
     let delivered = Delivered::new(notification, at(second + 1), &WaysOut::default(), &Reading::default());
-    Delivered { escalate_at: None, queued_at: Some(at(second)), ..delivered }
+    Delivered { escalate_at: None, weigh_at: None, queued_at: Some(at(second)), ..delivered }
 }
 
 async fn notifications_are_delivered_once(store: &impl Store) {

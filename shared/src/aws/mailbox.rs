@@ -175,7 +175,7 @@ impl Dynamo {
             update = update.expression_attribute_values(format!(":{name}"), s(value));
         }
         update
-            .update_expression(format!("{set} REMOVE digestAt, escalateAt, {WAKE}, {WAKE_AT}"))
+            .update_expression(format!("{set} REMOVE digestAt, escalateAt, weighAt, {WAKE}, {WAKE_AT}"))
             .condition_expression("#state = :seen")
             .expression_attribute_names("#state", "state")
             .expression_attribute_values(":state", s(state.name()))

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     domain::{
         authority::AuthorityCode,
-        notification::{Delivered, State},
+        notification::{Delivered, State, Weighed},
         time::sortable,
         ways_out::{Push, Pushes, Way},
     },
@@ -73,7 +73,7 @@ impl MailboxWatch for Dynamo {
             }
         }
         let update = update
-            .update_expression(format!("{set} REMOVE escalateAt"))
+            .update_expression(format!("{set} REMOVE escalateAt, weighAt"))
             .condition_expression(condition)
             .return_values_on_condition_check_failure(AllOld)
             .expression_attribute_values(":escalated", s(ESCALATED))
@@ -89,6 +89,24 @@ impl MailboxWatch for Dynamo {
                 }
                 _ => Err(failed(STEP)(error)),
             },
+        }
+    }
+
+    async fn weigh(&self, held: &Delivered, weighed: &Weighed) -> PortResult<()> {
+        const STEP: &str = "mailbox.weigh";
+        let Weighed { signals, escalate_at } = weighed;
+        let signals = serde_dynamo::to_attribute_value(signals).map_err(|_| unreadable(STEP))?;
+        let update = self
+            .update_mailbox(&held.notification.authority, s(held.notification.id))
+            .update_expression(format!("SET signals = :signals, escalateAt = :at, {WAKE_AT} = :sorted REMOVE weighAt"))
+            .condition_expression("attribute_exists(weighAt)")
+            .expression_attribute_values(":signals", signals)
+            .expression_attribute_values(":at", s(escalate_at.to_string()))
+            .expression_attribute_values(":sorted", s(sortable(*escalate_at)));
+        match update.send().await {
+            Ok(_) => Ok(()),
+            Err(e) if e.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(()),
+            Err(error) => Err(failed(STEP)(error)),
         }
     }
 

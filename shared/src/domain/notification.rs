@@ -328,6 +328,9 @@ pub struct Delivered {
     /// When it was escalated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalated_at: Option<Timestamp>,
+    /// Since when it is to be seen whether the organisation is the third within a week (R83); none once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weigh_at: Option<Timestamp>,
     /// When the digest goes out for which it waits (R84).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest_at: Option<Timestamp>,
@@ -337,6 +340,15 @@ pub struct Delivered {
     /// How far it has come on each way out that the authority had chosen when it was delivered (R73).
     #[serde(default, skip_serializing_if = "Pushes::is_empty")]
     pub pushes: Pushes,
+}
+
+/// What is known of a notification once it is seen who else saw the child (R83).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weighed {
+    /// Why it cannot wait; empty where it can.
+    pub signals: BTreeSet<Signal>,
+    /// When it is escalated unless it has been acknowledged by then (R85).
+    pub escalate_at: Timestamp,
 }
 
 /// A step in a notification's life (R89).
@@ -358,8 +370,8 @@ impl Delivered {
             return None;
         }
         let Taken { at, by } = taken;
-        let (digest_at, escalate_at) = (None, None);
-        let mut marked = Self { state, digest_at, escalate_at, ..self.clone() };
+        let (digest_at, escalate_at, weigh_at) = (None, None, None);
+        let mut marked = Self { state, digest_at, escalate_at, weigh_at, ..self.clone() };
         if self.state == State::Unread {
             (marked.acknowledged_at, marked.acknowledged_by) = (Some(*at), Some(by.clone()));
         }
@@ -374,6 +386,8 @@ impl Delivered {
     #[must_use]
     pub fn new(notification: Notification, now: Timestamp, ways: &WaysOut, reading: &Reading) -> Self {
         let digest_at = if notification.may_wait() { reading.next_digest(now) } else { None };
+        // What may wait for a digest has been weighed.
+        let is_open = notification.access().is_some_and(|told| !told.signals.contains(&Signal::ThirdSetting));
         Self {
             queued_at: None,
             delivered_at: now,
@@ -385,6 +399,7 @@ impl Delivered {
             // What waits for a digest is left to be read with it: the digest is escalated.
             escalate_at: digest_at.is_none().then(|| now + reading.patience(&notification)),
             escalated_at: None,
+            weigh_at: (is_open && digest_at.is_none()).then_some(now),
             pushes: if digest_at.is_some() { Pushes::new() } else { ways.pushes() },
             digest_at,
             digest: None,
@@ -392,13 +407,19 @@ impl Delivered {
         }
     }
 
-    /// When something is next to be done with it unasked: a digest or an escalation.
+    /// When something is next to be done with it unasked: a digest, an escalation, or a look at who else saw the child.
     #[must_use]
     pub fn wakes_at(&self) -> Option<Timestamp> {
-        match (self.digest_at, self.escalate_at) {
-            (Some(digest), Some(escalation)) => Some(digest.min(escalation)),
-            (one, other) => one.or(other),
-        }
+        [self.digest_at, self.escalate_at, self.weigh_at].into_iter().flatten().min()
+    }
+
+    /// What is known of it once it is seen whether the organisation is the third within a week: then it is escalated sooner (R83, R85).
+    #[must_use]
+    pub fn weighed(&self, signal: Option<Signal>, reading: &Reading) -> Weighed {
+        let mut notification = self.notification.clone();
+        notification.signal(signal);
+        let escalate_at = self.delivered_at + reading.patience(&notification);
+        Weighed { signals: notification.access().map(|told| told.signals.clone()).unwrap_or_default(), escalate_at }
     }
 
     /// Every step so far, in their order, each with its time and who took it (R89).

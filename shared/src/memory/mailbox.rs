@@ -9,7 +9,7 @@ use super::{Order::Ascending, Register, lock, page};
 use crate::{
     domain::{
         authority::AuthorityCode,
-        notification::{Delivered, State, Taken},
+        notification::{Delivered, State, Taken, Weighed},
         reading::Reading,
         time::sortable,
         ways_out::{Push, Way},
@@ -114,12 +114,20 @@ impl MailboxWatch for Register {
         if held.state != State::Unread || held.escalated_at.is_some() {
             return Ok(held.escalated_at == Some(at));
         }
-        (held.escalated_at, held.escalate_at) = (Some(at), None);
+        (held.escalated_at, held.escalate_at, held.weigh_at) = (Some(at), None, None);
         held.pushes.extend(ways.iter().map(|way| (*way, Push::default())));
         if !ways.is_empty() {
             tables.push.due.insert(key, at);
         }
         Ok(true)
+    }
+
+    async fn weigh(&self, held: &Delivered, weighed: &Weighed) -> PortResult<()> {
+        if let Some(held) = lock(&self.0).mailbox.get_mut(&key(held)).filter(|held| held.weigh_at.is_some()) {
+            (held.weigh_at, held.escalate_at) = (None, Some(weighed.escalate_at));
+            held.notification.signal(weighed.signals.iter().copied());
+        }
+        Ok(())
     }
 
     async fn escalated_since(

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Page, PageRequest, PortResult};
 use crate::domain::{
     authority::AuthorityCode,
-    notification::{Delivered, State, Taken},
+    notification::{Delivered, State, Taken, Weighed},
     reading::Reading,
     ways_out::Way,
 };
@@ -70,6 +70,9 @@ pub trait MailboxWatch: Sync {
     /// Notes that one was escalated, and that it is to be pushed on these ways besides (R85). `false` where it had been read
     /// or escalated meanwhile; by the same call, whose answer was lost, it was escalated.
     fn escalate(&self, held: &Delivered, at: Timestamp, ways: &[Way]) -> impl Future<Output = PortResult<bool>> + Send;
+
+    /// Notes what is known of one now that it has been weighed (R83): nothing where it was read, escalated or weighed meanwhile.
+    fn weigh(&self, held: &Delivered, weighed: &Weighed) -> impl Future<Output = PortResult<()>> + Send;
 
     /// Those that were escalated at a moment or later and have not been read. The list may lag by moments.
     fn escalated_since(

@@ -5,7 +5,10 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 
-use super::queued::{Failed, Fate, Message, set_aside_or_postpone};
+use super::{
+    queued::{Failed, Fate, Message, set_aside_or_postpone},
+    settings::Settings,
+};
 #[cfg(feature = "testing")]
 use crate::simulation::{self, Bug};
 use crate::{
@@ -13,17 +16,14 @@ use crate::{
         authority::Status,
         notification::{Delivered, Notification},
         reading::Reading,
-        signal::{self, SETTINGS_WINDOW},
+        signal,
         ways_out::PushTask,
     },
     ports::{
-        Clock, Directory, FailedDeliveries, Mailbox, MailboxReader, PageRequest, PortError, PortResult, PushOutbox,
-        PushQueue, ReadingRules,
+        Clock, Directory, FailedDeliveries, Mailbox, MailboxReader, PortError, PortResult, PushOutbox, PushQueue,
+        ReadingRules,
     },
 };
-
-/// How many notifications of a mailbox are read at a time.
-const MAILBOX_PAGE: usize = 1_000;
 
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,7 +155,7 @@ async fn deliver(
 }
 
 /// Adds what only the authority's side can tell about whether an access can wait (R83). The other organisations are asked for only
-/// where their number decides: where the notification would wait for a digest.
+/// where their number decides at once: where the notification would wait for a digest. Of all others the watch sees to it.
 async fn signal_here(
     mailbox: &impl MailboxReader,
     notification: &mut Notification,
@@ -168,27 +168,9 @@ async fn signal_here(
     if !notification.may_wait() || reading.next_digest(notification.at).is_none() {
         return Ok(());
     }
-    let settings = settings_before(mailbox, notification).await?;
-    notification.signal(signal::of_settings(settings.iter().map(String::as_str)));
+    let settings = Settings::around(mailbox, &notification.authority, [&*notification]).await?;
+    notification.signal(settings.signal(notification));
     Ok(())
-}
-
-/// Codes of the organisations that saw the child within the window, as the authority's own mailbox has it, and of this one.
-async fn settings_before(mailbox: &impl MailboxReader, notification: &Notification) -> PortResult<Vec<String>> {
-    let Some(told) = notification.access() else { return Ok(Vec::new()) };
-    let mut codes: Vec<_> = told.organisation.code.iter().cloned().collect();
-    let mut page = PageRequest { limit: MAILBOX_PAGE, after: None };
-    loop {
-        let from = notification.at - SETTINGS_WINDOW;
-        let found = mailbox.notifications_since(&notification.authority, from, &page).await?;
-        let same = found.items.iter().filter_map(|held| held.notification.access());
-        let same = same.filter(|other| other.nhs_number == told.nhs_number);
-        codes.extend(same.filter_map(|other| other.organisation.code.clone()));
-        page.after = found.next;
-        if page.after.is_none() {
-            return Ok(codes);
-        }
-    }
 }
 
 /// Queues the push tasks that a notification owes since a moment, then notes that they are. Where either fails they stay owed: sent

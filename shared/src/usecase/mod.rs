@@ -10,6 +10,7 @@ pub mod push;
 pub mod queued;
 pub mod relay;
 pub mod search_audit;
+mod settings;
 #[cfg(test)]
 mod tests;
 pub mod upload_plans;

@@ -1,5 +1,5 @@
-//! What is left lying in the mailboxes: digests that are due, and notifications that nobody has read for too long. Called every
-//! minute.
+//! What is left lying in the mailboxes: digests that are due, notifications that nobody has read for too long, and those of which it
+//! is to be seen who else saw the child. Called every minute.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::mailbox::follow_members;
+use super::{mailbox::follow_members, settings::Settings};
 use crate::{
     domain::{
         authority::AuthorityCode,
@@ -52,8 +52,8 @@ pub enum Done<'a> {
     Digest(&'a Delivered),
 }
 
-/// Escalates what was left unread for too long (R85) and delivers the digests that are due (R84). What fails hurts nothing else: what
-/// was done is told all the same.
+/// Escalates what was left unread for too long (R85), delivers the digests that are due (R84), and sees which accesses are the third
+/// organisation's (R83). What fails hurts nothing else: what was done is told all the same.
 pub async fn watch(
     store: &(impl MailboxReader + MailboxMarks + MailboxWatch),
     directory: &(impl Directory + ReadingRules),
@@ -78,7 +78,7 @@ pub async fn watch(
 /// Goes through all that is due and escalates what is to be; what waits for a digest, by authority.
 async fn due(
     store: &(impl MailboxReader + MailboxMarks + MailboxWatch),
-    directory: &impl Directory,
+    directory: &(impl Directory + ReadingRules),
     now: Timestamp,
     tell: &impl Fn(Done<'_>),
     watched: &mut Watched,
@@ -94,15 +94,19 @@ async fn due(
                 return waiting;
             }
         };
+        let mut unweighed: BTreeMap<AuthorityCode, Vec<Delivered>> = BTreeMap::new();
         let looks: Vec<_> = due.items.into_iter().map(|key| look(store, directory, key, now)).collect();
         let mut looks = stream::iter(looks).buffered(CONCURRENCY);
         while let Some(seen) = looks.next().await {
-            if let Ok(Seen::Waits(held) | Seen::Escalated(held)) = &seen {
+            if let Ok(Seen::Waits(held) | Seen::Escalated(held) | Seen::Unweighed(held)) = &seen {
                 watched.oldest = watched.oldest.into_iter().chain(held.wakes_at()).min();
             }
             match seen {
                 Ok(Seen::Waits(held)) => {
                     waiting.entry(held.notification.authority.clone()).or_default().push(*held);
+                }
+                Ok(Seen::Unweighed(held)) => {
+                    unweighed.entry(held.notification.authority.clone()).or_default().push(*held);
                 }
                 Ok(Seen::Escalated(held)) => {
                     tell(Done::Escalated(&held));
@@ -112,11 +116,30 @@ async fn due(
                 Err(error) => watched.failed.push(error),
             }
         }
+        drop(looks);
+        let weighings: Vec<_> = unweighed.iter().map(|(code, held)| weigh(store, directory, code, held)).collect();
+        let weighings = stream::iter(weighings).buffer_unordered(CONCURRENCY);
+        watched.failed.extend(weighings.filter_map(async |weighed| weighed.err()).collect::<Vec<_>>().await);
         page.after = due.next;
         if page.after.is_none() {
             return waiting;
         }
     }
+}
+
+/// Sees which of these accesses, all of one authority, are the third organisation's within a week (R83).
+async fn weigh(
+    store: &(impl MailboxReader + MailboxWatch),
+    directory: &impl ReadingRules,
+    authority: &AuthorityCode,
+    held: &[Delivered],
+) -> PortResult<()> {
+    let reading = directory.reading(authority).await?;
+    let settings = Settings::around(store, authority, held.iter().map(|held| &held.notification)).await?;
+    for one in held {
+        store.weigh(one, &one.weighed(settings.signal(&one.notification), &reading)).await?;
+    }
+    Ok(())
 }
 
 async fn escalated_lately(store: &impl MailboxWatch, now: Timestamp) -> PortResult<usize> {
@@ -138,6 +161,8 @@ enum Seen {
     Waits(Box<Delivered>),
     /// It was escalated.
     Escalated(Box<Delivered>),
+    /// It is to be seen who else saw the child.
+    Unweighed(Box<Delivered>),
     /// Nothing any more.
     Nothing,
 }
@@ -153,8 +178,11 @@ async fn look(
     if is_due(held.digest_at) {
         return Ok(Seen::Waits(Box::new(held)));
     }
-    if held.state != State::Unread || !is_due(held.escalate_at) {
+    if held.state != State::Unread {
         return Ok(Seen::Nothing);
+    }
+    if !is_due(held.escalate_at) {
+        return Ok(if is_due(held.weigh_at) { Seen::Unweighed(Box::new(held)) } else { Seen::Nothing });
     }
     // Each access in it may have been read by itself, by somebody who died before the digest was marked.
     if follow_members(store, &held).await? {

@@ -6,6 +6,7 @@ use cpis::{
         notice::Digest,
         notification::{Delivered, Notification, State, Taken},
         reading::{Cadence, Reading},
+        signal::Signal,
         ways_out::{MeshBox, Way, WaysOut, Webhook},
     },
     ports::PushesDue,
@@ -24,6 +25,11 @@ fn notification(n: u128, second: i64) -> Notification {
     notification
 }
 
+/// One of which it is known who else saw the child.
+fn weighed(n: u128, second: i64, delivered_at: Timestamp, ways: &WaysOut, rules: &Reading) -> Delivered {
+    Delivered { weigh_at: None, ..Delivered::new(notification(n, second), delivered_at, ways, rules) }
+}
+
 fn ways() -> WaysOut {
     WaysOut {
         webhook: Some(Webhook::at("https://council.example/asn")),
@@ -40,6 +46,7 @@ fn taken(second: i64, by: &str) -> Taken {
 pub(crate) async fn contract(store: &impl Store) {
     r89_of_each_step_the_first_one_stands(store).await;
     r85_what_is_left_unread_is_found_and_escalated_once(store).await;
+    r83_what_is_known_of_who_else_saw_the_child_is_noted_once(store).await;
     r84_a_digest_goes_out_whole_or_not_at_all(store).await;
     an_authority_reads_by_its_own_rules(store).await;
     what_happened_since_a_moment_is_listed(store).await;
@@ -91,7 +98,7 @@ async fn wakes(store: &impl Store, moment: Timestamp) -> Vec<Uuid> {
 async fn r85_what_is_left_unread_is_found_and_escalated_once(store: &impl Store) {
     let rules = Reading { unread_minutes: 10, ..Reading::default() };
     let held: Vec<_> = [(1, ways()), (2, WaysOut::default()), (3, ways()), (4, ways())]
-        .map(|(n, ways)| Delivered::new(notification(n, 100), at(100 + i64::try_from(n).unwrap_or(0)), &ways, &rules))
+        .map(|(n, ways)| weighed(n, 100, at(100 + i64::try_from(n).unwrap_or(0)), &ways, &rules))
         .into();
     for one in &held {
         assert!(store.deliver(one).await.expect("delivered"));
@@ -135,6 +142,37 @@ async fn r85_what_is_left_unread_is_found_and_escalated_once(store: &impl Store)
     assert_eq!(escalated(at(801)).await, ids[1..3]);
     store.mark(&la(OURS), ids[1], State::Acknowledged, &taken(900, "x")).await.expect("marked");
     assert_eq!(escalated(at(801)).await, ids[2..3]);
+}
+
+async fn r83_what_is_known_of_who_else_saw_the_child_is_noted_once(store: &impl Store) {
+    let rules = Reading { unread_minutes: 10, urgent_unread_minutes: 5, ..Reading::default() };
+    let held: Vec<_> = (10..14).map(|n| Delivered::new(notification(n, 1_000), at(1_000), &ways(), &rules)).collect();
+    for one in &held {
+        assert!(store.deliver(one).await.expect("delivered"));
+    }
+    let ids: Vec<_> = held.iter().map(|one| one.notification.id).collect();
+    let now = async |n: usize| store.notification(&la(OURS), ids[n]).await.expect("read").expect("there");
+    assert_eq!(wakes(store, at(1_001)).await, ids, "at once");
+    let third = held[0].weighed(Some(Signal::ThirdSetting), &rules);
+    store.weigh(&held[0], &third).await.expect("noted");
+    store.weigh(&held[1], &held[1].weighed(None, &rules)).await.expect("noted");
+    let signals = |held: &Delivered| held.notification.access().expect("an access").signals.clone();
+    let [one, two] = [now(0).await, now(1).await];
+    assert_eq!((signals(&one), one.weigh_at, one.escalate_at), (third.signals.clone(), None, Some(at(1_300))));
+    assert_eq!((signals(&two), two.weigh_at, two.escalate_at), (signals(&held[1]), None, Some(at(1_600))));
+    // What was weighed, escalated or read meanwhile stays as it is.
+    assert!(store.escalate(&held[2], at(1_100), &[]).await.expect("escalated"));
+    store.mark(&la(OURS), ids[3], State::Acknowledged, &taken(1_100, "x")).await.expect("marked");
+    for n in 1..4 {
+        let before = now(n).await;
+        store.weigh(&held[n], &third).await.expect("an answer");
+        assert_eq!(now(n).await, before, "{n}");
+        assert_eq!(before.weigh_at, None, "{n}");
+    }
+    assert_eq!(wakes(store, at(1_601)).await, ids[..2]);
+    for id in ids {
+        store.mark(&la(OURS), id, State::Acknowledged, &taken(2_000, "x")).await.expect("marked");
+    }
 }
 
 async fn r84_a_digest_goes_out_whole_or_not_at_all(store: &impl Store) {

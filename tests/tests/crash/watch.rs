@@ -2,8 +2,9 @@
 
 use cpis::domain::{
     authority::AuthorityCode,
+    nhs_number::NhsNumber,
     notice::Digest,
-    notification::{Delivered, Notification, State, Taken},
+    notification::{Content, Delivered, Notification, State, Taken},
     reading::{Cadence, Reading},
     time::sortable,
     ways_out::{WaysOut, Webhook},
@@ -15,7 +16,8 @@ use cpis_tests::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-/// Of each authority: three that lie unread, three that wait for a digest, and a digest whose accesses have all been read.
+/// Of each authority: three that lie unread, three that wait for a digest, a digest whose accesses have all been read, and a child
+/// that three organisations have just seen.
 pub(crate) fn fill(world: &World) {
     let long_ago: Timestamp = "2026-01-01T12:00:00Z".parse().expect("a moment");
     let ways = WaysOut {
@@ -41,8 +43,11 @@ pub(crate) fn fill(world: &World) {
             one.digest = Some(digest.id);
         }
         let digest = Delivered::new(digest, long_ago, &ways, &Reading::default());
+        let now = Timestamp::now();
+        let seen =
+            (20..23).map(|n| Delivered::new(seen_by(code, n, now), now, &WaysOut::default(), &Reading::default()));
         let all = of(0..3, &Reading::default()).into_iter().chain(of(3..6, &daily)).chain(read).chain([digest]);
-        all.for_each(|held| world.dynamo.put("mailbox", &item(&held)));
+        all.chain(seen).for_each(|held| world.dynamo.put("mailbox", &item(&held)));
     }
 }
 
@@ -53,6 +58,16 @@ fn notification(code: &str, n: u32, at: Timestamp) -> Notification {
         "viewer": {"name": "Jo Carter"}, "organisation": {"code": "ZX001", "name": "Sample Hospital"}, "traceId": id,
     });
     serde_json::from_value(notification).expect("a notification")
+}
+
+/// That the same child was seen by an organisation of this number.
+fn seen_by(code: &str, n: u32, at: Timestamp) -> Notification {
+    let mut seen = notification(code, n, at);
+    if let Content::Access(told) = &mut seen.content {
+        told.nhs_number = NhsNumber::parse(&nhs_number(20)).expect("valid");
+        told.organisation.code = Some(format!("ZX0{n}"));
+    }
+    seen
 }
 
 /// An entry of the mailbox whose pushes have been queued.

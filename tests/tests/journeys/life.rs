@@ -99,6 +99,30 @@ async fn r84_what_can_wait_goes_out_in_a_digest_and_is_read_with_it() {
     assert!(items.iter().all(|item| item["state"] == "acknowledged"), "{items:?}");
 }
 
+/// An authority that is told of every access, as all are at first. The watch looks every minute who else saw the child.
+#[tokio::test]
+#[ignore = "needs a running stack: make test"]
+async fn r83_the_third_organisation_in_a_week_cannot_wait() {
+    let stack = Stack::open();
+    let council = stack.council("E06000049");
+    let child = Child::new(142);
+    council.hold(&child, "CPP").await;
+    for (organisations, are_third) in [(&["ZX001", "ZX002", "ZX001"][..], false), (&["ZX004"], true)] {
+        let mut told = Vec::new();
+        for organisation in organisations {
+            let staff = stack.staff(organisation, "R8001", &["B0107"]);
+            let (trace, _) = stack.look_up("CareTeam", &child, &staff, 1).await;
+            told.push(council.told(trace).await["id"].as_str().expect("an id").to_owned());
+        }
+        for id in told {
+            let weighed = || async { of_id(&council, &id).await.filter(|held| held["weighAt"].is_null()) };
+            let weighed = eventually("the watch", WATCHED, weighed).await;
+            let signals = weighed["signals"].as_array().expect("a list");
+            assert_eq!(signals.contains(&json!("third-setting")), are_third, "{weighed}");
+        }
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs a running stack: make test"]
 async fn r73_an_authority_sees_where_its_notifications_go_and_cannot_send_them_elsewhere() {

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     domain::{
         audit::Entry,
-        notification::{Content, Delivered, Notification, State, Taken},
+        notification::{Content, Delivered, Notification, State, Taken, Weighed},
         reading::Cadence,
         signal::Signal,
         ways_out::{MeshBox, Way, Webhook},
@@ -120,6 +120,48 @@ fn r83_what_only_the_authoritys_side_can_tell_is_added() {
     assert_eq!(signals(&world.deliver(5, 0, ("ZX004", "North East"), &[])), [Signal::ThirdSetting]);
     world.clock.advance(86_401);
     assert_eq!(signals(&world.deliver(6, 0, HERE, &[])), [], "after a week they do not count");
+}
+
+/// The default, by which nothing waits: within a minute the watch sees what the delivery did not ask for.
+#[test]
+fn r83_the_third_organisation_is_seen_where_every_access_is_told_and_escalated_sooner() {
+    let world = World::new(&Reading { unread_minutes: 60, urgent_unread_minutes: 30, ..Reading::default() });
+    let after = |minutes: i64| Some(moment(NOON) + SignedDuration::from_mins(minutes));
+    let first = world.deliver(1, 0, HERE, &[]);
+    assert_eq!((first.weigh_at, first.escalate_at, first.pushes.len()), (after(0), after(60), 1), "pushed at once");
+    world.deliver(2, 0, ("ZX002", "North East"), &[]);
+    world.deliver(3, 1, ("ZX003", "North East"), &[]);
+    world.clock.advance(60);
+    let watched = world.watch();
+    assert_eq!((watched.escalated.len(), watched.oldest), (0, after(0)), "what is to be seen is due, too");
+    for n in 1..4 {
+        let held = world.held(Uuid::from_u128(n));
+        assert_eq!((signals(&held), held.weigh_at, held.escalate_at), (vec![], None, after(60)), "{n}");
+    }
+    let [third, read, infant] = [(4, "ZX003", &[][..]), (5, "ZX004", &[]), (6, "ZX005", &[Signal::Infant])]
+        .map(|(n, code, signals)| world.deliver(n, 0, (code, "North East"), signals).notification.id);
+    world.mark(read, State::Acknowledged);
+    world.clock.advance(60);
+    world.watch();
+    let held = [third, read, infant].map(|id| world.held(id));
+    assert_eq!(signals(&held[0]), [Signal::ThirdSetting]);
+    assert_eq!((held[0].escalate_at, held[1].escalate_at), (after(31), None), "half an hour after its delivery");
+    assert_eq!(signals(&held[1]), [], "nobody is to be hurried who has it");
+    assert_eq!(signals(&held[2]), [Signal::Infant, Signal::ThirdSetting], "whatever else is known");
+    world.clock.advance(30 * 60);
+    assert_eq!(world.watch().escalated.iter().map(|held| held.notification.id).collect::<Vec<_>>(), [third, infant]);
+    assert_eq!(world.held(Uuid::from_u128(2)).escalated_at, None, "the others have their time");
+}
+
+/// Nobody watched until it was too late to say more than that it was too late.
+#[test]
+fn r83_what_is_escalated_unseen_is_not_weighed_any_more() {
+    let world = World::new(&Reading { unread_minutes: 5, urgent_unread_minutes: 5, ..Reading::default() });
+    let id = world.deliver(1, 0, HERE, &[]).notification.id;
+    world.clock.advance(301);
+    assert_eq!(world.watch().escalated.len(), 1);
+    let held = world.held(id);
+    assert_eq!((held.weigh_at, held.wakes_at(), world.watch().oldest), (None, None, None));
 }
 
 #[test]
@@ -317,6 +359,10 @@ impl MailboxWatch for Torn<'_> {
     async fn escalate(&self, held: &Delivered, at: Timestamp, ways: &[Way]) -> PortResult<bool> {
         let escalated = self.register.escalate(held, at, ways).await;
         if self.answers { escalated } else { Err(down("mailbox.escalate")) }
+    }
+
+    async fn weigh(&self, held: &Delivered, weighed: &Weighed) -> PortResult<()> {
+        self.register.weigh(held, weighed).await
     }
 
     async fn put_digest(&self, digest: &Delivered, held: &[Delivered]) -> PortResult<bool> {
