@@ -85,6 +85,21 @@ impl Operator {
     /// It does not start.
     #[must_use]
     pub fn start_at(&self, endpoint: &str, cloudformation: &str, arguments: &[&str]) -> Running {
+        let mut command = self.command(endpoint, cloudformation, arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.binary.display()));
+        let pid = child.id().unwrap_or_default();
+        let status: Arc<Mutex<Option<i32>>> = Arc::default();
+        let [stdout, stderr] = [Arc::default(), Arc::default()];
+        let readers = [capture(child.stdout.take(), &stdout), capture(child.stderr.take(), &stderr)];
+        let noted = Arc::clone(&status);
+        let killer = watch_child(child, readers, move |ended| *lock(&noted) = ended.and_then(|s| s.code()));
+        Running { killer, pid, status, stdout, stderr }
+    }
+
+    /// The command `cpis` with these arguments, to be started with what it writes to.
+    #[must_use]
+    pub fn command(&self, endpoint: &str, cloudformation: &str, arguments: &[&str]) -> Command {
         let environment = [
             ("AWS_ENDPOINT_URL", endpoint),
             ("AWS_ENDPOINT_URL_CLOUDFORMATION", cloudformation),
@@ -95,15 +110,8 @@ impl Operator {
         ];
         let mut command = Command::new(&self.binary);
         command.args(arguments).env_clear().envs(environment).kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.binary.display()));
-        let pid = child.id().unwrap_or_default();
-        let status: Arc<Mutex<Option<i32>>> = Arc::default();
-        let [stdout, stderr] = [Arc::default(), Arc::default()];
-        let readers = [capture(child.stdout.take(), &stdout), capture(child.stderr.take(), &stderr)];
-        let noted = Arc::clone(&status);
-        let killer = watch_child(child, readers, move |ended| *lock(&noted) = ended.and_then(|s| s.code()));
-        Running { killer, pid, status, stdout, stderr }
+        command.stdin(Stdio::null());
+        command
     }
 
     /// Runs `cpis` to its end.

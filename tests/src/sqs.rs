@@ -26,6 +26,9 @@ const MOST_BYTES: usize = 1 << 20;
 /// About so many messages of a standard queue can be in flight; a long poll that would bring more brings none, without an error (Amazon SQS
 /// Developer Guide, "Amazon SQS message quotas").
 const IN_FLIGHT: usize = 120_000;
+/// Makes a body from a number.
+type MakesBody = fn(usize) -> String;
+
 /// What a call is refused with that its caller may not make.
 const NO_ACCESS: &str = "AccessDenied";
 /// Milliseconds since 1970 at which every queue's time starts: 2026-01-01T00:00:00Z.
@@ -81,6 +84,10 @@ pub struct Queues {
     shuffle: Option<u64>,
     /// Parts of bodies that entries of batches are refused for, with which code.
     refused: Vec<(String, &'static str)>,
+    /// Parts of bodies of messages that are not deleted, and by which code.
+    kept: Vec<(String, &'static str)>,
+    /// A queue that is never empty, and what comes into it.
+    trickle: Option<(String, MakesBody)>,
     /// Whether move tasks wait until [`Sqs::end_moves`].
     slow_moves: bool,
 }
@@ -171,6 +178,19 @@ impl Sqs {
         let mut store = self.store();
         store.refused.retain(|(known, _)| known != part);
         store.refused.extend(code.map(|code| (part.to_owned(), code)));
+    }
+
+    /// From now on messages whose body has this part are not deleted, by this code; for `AccessDenied` the whole call is refused. With
+    /// none, no more.
+    pub fn keep(&self, part: &str, code: Option<&'static str>) {
+        let mut store = self.store();
+        store.kept.retain(|(known, _)| known != part);
+        store.kept.extend(code.map(|code| (part.to_owned(), code)));
+    }
+
+    /// From now on each receive from a queue finds one message more there, each with a body of its own made from its number.
+    pub fn trickle(&self, name: &str, body: MakesBody) {
+        self.store().trickle = Some((name.to_owned(), body));
     }
 
     /// From now on move tasks run, having moved nothing, until they are ended or cancelled.
@@ -413,6 +433,13 @@ impl Queues {
         }}))
     }
 
+    /// By which code the message of a receipt is not deleted.
+    fn keeps(&self, name: &str, entry: &Value) -> Option<&'static str> {
+        let receipt = entry["ReceiptHandle"].as_str()?;
+        let message = self.messages(name).find(|message| message.receipt == receipt)?;
+        self.kept.iter().find(|(part, _)| message.body.contains(part)).map(|(_, code)| *code)
+    }
+
     /// Whether a batch is refused as a whole for what is in it.
     fn refuses_call(&self, request: &Value) -> bool {
         let refused = |(part, code): &(String, &str)| *code == NO_ACCESS && request.to_string().contains(part.as_str());
@@ -517,6 +544,10 @@ impl Queues {
                 }
             }),
             "ReceiveMessage" => {
+                if let Some((queue, body)) = self.trickle.clone().filter(|(queue, _)| queue == name) {
+                    let body = body(self.queue(&queue)?.sent);
+                    self.send(&queue, &json!({"MessageBody": body}))?;
+                }
                 let most = request["MaxNumberOfMessages"].as_u64().unwrap_or(1).clamp(1, BATCH as u64);
                 let mix = self.shuffle.map(|seed| (seed, self.ids));
                 let pick = |places: &BTreeSet<u64>, most| match mix {
@@ -531,9 +562,16 @@ impl Queues {
             "DeleteMessage" => {
                 self.delete(name, request["ReceiptHandle"].as_str().unwrap_or_default()).map(|()| json!({}))
             }
-            "DeleteMessageBatch" => self.batch(request, |store, entry| {
-                store.delete(name, entry["ReceiptHandle"].as_str().unwrap_or_default()).map(|()| json!({}))
-            }),
+            "DeleteMessageBatch" => {
+                let entries = request["Entries"].as_array().into_iter().flatten();
+                if entries.into_iter().any(|entry| self.keeps(name, entry) == Some(NO_ACCESS)) {
+                    return Err((NO_ACCESS, "refused".to_owned()));
+                }
+                self.batch(request, |store, entry| match store.keeps(name, entry) {
+                    Some(code) => Err((code, "refused".to_owned())),
+                    None => store.delete(name, entry["ReceiptHandle"].as_str().unwrap_or_default()).map(|()| json!({})),
+                })
+            }
             "ChangeMessageVisibility" => self.change_visibility(name, request).map(|()| json!({})),
             "ChangeMessageVisibilityBatch" => {
                 self.batch(request, |store, entry| store.change_visibility(name, entry).map(|()| json!({})))

@@ -66,7 +66,7 @@ impl AgeingArgs {
         }
         let late: Vec<_> = mailboxes.iter().filter(|mailbox| mailbox.escalated_unread).collect();
         for Mailbox { report, .. } in &late {
-            eprintln!("note: {} has not read what was escalated", report.authority);
+            output::note(format_args!("{} has not read what was escalated", report.authority));
         }
         Ok(if late.is_empty() { Outcome::Done } else { Outcome::NeedsAttention })
     }

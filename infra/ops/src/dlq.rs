@@ -1,6 +1,8 @@
 //! `cpis dlq`: notifications that could not be delivered.
 
 mod archive;
+mod deleting;
+mod discard;
 mod filter;
 mod in_aws;
 mod letter;
@@ -30,13 +32,14 @@ use crate::{
     output,
     stack::{Stack, StackArgs},
 };
+use discard::Discard;
 use filter::Filter;
-use letter::{Dead, Letter};
+use letter::Letter;
 use place::Place;
 use replay::Replay;
 use report::Report;
 use restore::Restore;
-use run::{Run, Selection, Taken, Work};
+use run::{Run, Selection, Work};
 use show::ShowArgs;
 pub(crate) use tally::{DeadLetters, table};
 use trail::{ARCHIVE, DISCARD, Deed, REPLAY, RESTORE, Trail};
@@ -102,8 +105,8 @@ Filters of different kinds must all fit; of one kind given several times, one mu
 the queue has taken it and the audit log has it. Ending the command at any moment loses nothing: run it again, and a \
 notification that was sent twice reaches its mailbox once. A letter that comes back while the command runs is left where \
 it is, and the exit status is 3; when a tenth of what was sent and no fewer than --stop-after come back, it stops.
-An authority's letters go from the oldest to the newest, where the queue has no more than 1,600 letters (at a --rate: 30 times \
-that); in a longer one within each 480 as they are received. Where the queue does not take one, those behind it wait for the \
+An authority's letters go from the oldest to the newest, where the queue has no more than 1,600 letters (at a --rate: no more than go \
+within 30 seconds); in a longer one within each 480 as they are received. Where the queue does not take one, those behind it wait for the \
 next run, unless it can never be taken.
 With --in-aws SQS moves the letters by itself, all of them: it knows no filter and no order, gives each message a new id, keeps \
 the reason of the old failure on it, and does not stop when they come back. The audit log then has who, why and how many, but no \
@@ -208,7 +211,7 @@ impl DlqArgs {
             DlqCommand::Show(args) => args.run(&sqs, context.letters, async || context.log(), json).await,
             DlqCommand::Replay(args) if args.in_aws => context.replay_in_aws(&args).await,
             DlqCommand::Replay(args) => context.replay(&args).await,
-            DlqCommand::Discard(args) => context.act(&args.selection, DISCARD, &args.operator, Nothing).await,
+            DlqCommand::Discard(args) => context.discard(&args).await,
             DlqCommand::Archive(args) => context.archive(&args).await,
             DlqCommand::Restore(args) => context.restore(&args).await,
         }
@@ -279,7 +282,7 @@ struct Context<'a> {
 impl Context<'_> {
     async fn list(&self, filter: &Filter, each: bool) -> Result<Outcome> {
         let found = DeadLetters::look(self.sqs, self.letters, filter, shower(each, self.json)).await?;
-        found.unseen().notes().iter().for_each(|note| eprintln!("note: {note}"));
+        found.unseen().notes().iter().for_each(output::note);
         match (self.json, each) {
             (true, true) => output::line(&serde_json::to_string(&found).map_err(std::io::Error::from)?)?,
             (true, false) => output::json(&found)?,
@@ -296,7 +299,8 @@ impl Context<'_> {
 
     async fn replay(&self, args: &ReplayArgs) -> Result<Outcome> {
         let replay = Replay::new(self.sqs, self.queue, args.rate, args.stop_after);
-        self.act(&args.selection, REPLAY, &args.operator, replay).await
+        let trail = self.trail(&args.selection, REPLAY, &args.operator)?;
+        self.act(&args.selection, REPLAY, trail, replay).await
     }
 
     async fn replay_in_aws(&self, args: &ReplayArgs) -> Result<Outcome> {
@@ -306,29 +310,43 @@ impl Context<'_> {
         in_aws::replay(self.sqs, queues, args.rate, trail, self.json).await
     }
 
+    async fn discard(&self, args: &DiscardArgs) -> Result<Outcome> {
+        let trail = self.trail(&args.selection, DISCARD, &args.operator)?;
+        self.act(&args.selection, DISCARD, trail, Discard::new(self.sqs, self.letters)).await
+    }
+
     async fn archive(&self, args: &ArchiveArgs) -> Result<Outcome> {
-        if args.selection.dry_run {
-            return self.act(&args.selection, ARCHIVE, &args.operator, Nothing).await;
-        }
-        self.act(&args.selection, ARCHIVE, &args.operator, args.to.archive(self.stack)?).await
+        let trail = self.trail(&args.selection, ARCHIVE, &args.operator)?;
+        let Some(trail) = trail else {
+            // Nothing is done to a letter, and no archive opened.
+            return self.act(&args.selection, ARCHIVE, trail, Discard::new(self.sqs, self.letters)).await;
+        };
+        let trail = trail.with_place(args.to.to_string());
+        self.act(&args.selection, ARCHIVE, Some(trail), args.to.archive(self.stack)?).await
     }
 
     async fn restore(&self, args: &RestoreArgs) -> Result<Outcome> {
+        let trail = self.trail(&args.selection, RESTORE, &args.operator)?;
         let mut show = shower(args.selection.each, self.json);
         let restore = Restore {
             selection: &args.selection,
             sqs: self.sqs,
             queue: self.letters,
             from: args.from.open(self.stack).await?,
-            trail: self.trail(&args.selection, RESTORE, &args.operator)?,
+            trail: trail.map(|trail| trail.with_place(args.from.to_string())),
             show: &mut show,
         };
         self.tell(&restore.through().await?, RESTORE, args.selection.each)
     }
 
     /// Does something to the letters that are meant.
-    async fn act(&self, selection: &Selection, deed: Deed, operator: &Operator, work: impl Work) -> Result<Outcome> {
-        let trail = self.trail(selection, deed, operator)?;
+    async fn act(
+        &self,
+        selection: &Selection,
+        deed: Deed,
+        trail: Option<Trail<impl AuditLog>>,
+        work: impl Work,
+    ) -> Result<Outcome> {
         let mut show = shower(selection.each, self.json);
         let run = Run::new(selection, (self.sqs, self.letters), work, trail, &mut show).await?;
         self.tell(&run.through().await?, deed, selection.each)
@@ -368,19 +386,5 @@ fn shower(each: bool, json: bool) -> impl FnMut(&Letter) -> Result<()> {
         }
         let line = if json { serde_json::to_string(letter).map_err(std::io::Error::from)? } else { letter.line(now) };
         Ok(output::line(&line)?)
-    }
-}
-
-/// Nothing is done to letters before they are deleted.
-struct Nothing;
-
-impl Work for Nothing {
-    async fn take(&mut self, letters: &[Dead]) -> Taken {
-        Taken::all_or_unknown(letters.len(), Ok(()))
-    }
-
-    // Before anything is deleted it is told as done.
-    fn leaves_traces(&self) -> bool {
-        false
     }
 }

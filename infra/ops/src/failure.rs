@@ -4,6 +4,8 @@ use std::{io, process::ExitCode};
 
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
+use crate::output;
+
 /// How a command ended that did its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -50,12 +52,17 @@ impl Failure {
         Self::Usage(message.into())
     }
 
-    /// Tells stderr and gives the exit status. A reader that has seen enough (`| head`) is no error.
+    /// Whether whoever read the output has seen enough (`| head`).
+    pub(crate) fn is_reader_gone(&self) -> bool {
+        matches!(self, Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Tells stderr and gives the exit status. A reader that has seen enough is no error.
     pub(crate) fn report(&self) -> ExitCode {
-        if matches!(self, Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe) {
+        if self.is_reader_gone() {
             return ExitCode::SUCCESS;
         }
-        eprintln!("error: {self}");
+        output::tell(format_args!("error: {self}"));
         ExitCode::from(if matches!(self, Self::Usage(_)) { 2 } else { 1 })
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     flag,
 };
 use tokio::time::{Instant, sleep, sleep_until};
@@ -26,7 +26,7 @@ const NOTICE: Duration = Duration::from_millis(100);
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// From now on SIGINT and SIGTERM are noted rather than obeyed.
+    /// From now on SIGINT, SIGTERM and SIGHUP (the terminal is gone) are noted rather than obeyed.
     pub(crate) fn watch() -> Result<Self> {
         let noted = Arc::new(AtomicBool::new(false));
         // Whoever runs a simulation wants to be able to end it.
@@ -34,7 +34,7 @@ impl Interrupt {
         if cpis::simulation::time().is_some() {
             return Ok(Self(noted));
         }
-        for signal in [SIGINT, SIGTERM] {
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
             // In this order: the first signal finds the flag down, and raises it.
             flag::register_conditional_shutdown(signal, KILLED, Arc::clone(&noted))
                 .and_then(|_| flag::register(signal, Arc::clone(&noted)))

@@ -14,6 +14,16 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Tells stderr what somebody should know. Where nobody listens any more, the work goes on.
+pub(crate) fn note(text: impl std::fmt::Display) {
+    tell(format_args!("note: {text}"));
+}
+
+/// Writes a line to stderr, as far as that works.
+pub(crate) fn tell(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Writes a value as indented JSON.
 pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
     line(&serde_json::to_string_pretty(value)?)

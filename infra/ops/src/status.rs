@@ -130,7 +130,7 @@ impl StatusArgs {
         let mut queues = queues(&stack, now).await?;
         let outbox = outbox(&stack).await?;
         let dead_letters = DeadLetters::read(&stack.sqs(), stack.output("AsnDlqUrl")?).await?;
-        dead_letters.unseen().notes().iter().for_each(|note| eprintln!("note: {note}"));
+        dead_letters.unseen().notes().iter().for_each(output::note);
         for queue in queues.iter_mut().filter(|q| q.name == ASN_DLQ) {
             queue.oldest = dead_letters.oldest().or(queue.oldest);
         }
@@ -187,7 +187,7 @@ async fn oldest_messages(
         Err(error) => {
             // A local emulator may have no metrics, and says so without a code: that is no news.
             if error.code().is_some() {
-                eprintln!("note: {}", on_aws("ask CloudWatch for the age of messages")(error));
+                output::note(on_aws("ask CloudWatch for the age of messages")(error));
             }
             return HashMap::new();
         }

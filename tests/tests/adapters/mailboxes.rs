@@ -163,9 +163,9 @@ async fn r83_what_is_known_of_who_else_saw_the_child_is_noted_once(store: &impl 
     // What was weighed, escalated or read meanwhile stays as it is.
     assert!(store.escalate(&held[2], at(1_100), &[]).await.expect("escalated"));
     store.mark(&la(OURS), ids[3], State::Acknowledged, &taken(1_100, "x")).await.expect("marked");
-    for n in 1..4 {
+    for (n, one) in held.iter().enumerate().skip(1) {
         let before = now(n).await;
-        store.weigh(&held[n], &third).await.expect("an answer");
+        store.weigh(one, &third).await.expect("an answer");
         assert_eq!(now(n).await, before, "{n}");
         assert_eq!(before.weigh_at, None, "{n}");
     }

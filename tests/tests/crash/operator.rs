@@ -376,6 +376,9 @@ async fn an_interrupted_replay_ends_in_good_order() {
         assert_eq!((ended.status, &ended.json()["ending"]), (Some(3), &json!("interrupted")), "{ended:?}");
         let (sent, left) = (desk.world.sqs.sent("asn"), desk.world.sqs.messages("asn-dlq").len());
         assert_eq!((ended.json()["replayed"]["total"].as_u64(), sent + left), (Some(sent as u64), letters));
+        if letters == 500 {
+            assert_eq!(ended.json()["left"].as_u64(), Some(left as u64), "all of them were looked at: {ended:?}");
+        }
         // Those that were meant next and not begun are told to be left.
         assert_eq!(desk.told(&["meant"]), desk.told(&["replayed", "left"]));
         assert_eq!(desk.told(&["left"]).is_empty(), !rate.is_empty(), "at a rate nothing is meant before it goes");
@@ -592,4 +595,117 @@ async fn r71_what_cannot_be_told_is_not_done() {
             assert_eq!((desk.ids("asn-dlq").len(), desk.world.sqs.sent("asn")), (5, 0), "{arguments:?}");
         }
     }
+}
+
+/// The log is told as discarded what is gone, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r71_what_the_queue_keeps_is_not_told_as_discarded() {
+    let desk = Desk::with(25).await;
+    let discard = [&["discard", "--all", "--json"][..], &BECAUSE].concat();
+    desk.world.sqs.keep(&name(3).to_string(), Some("InternalError"));
+    let ended = desk.dlq(&discard).await;
+    let report = ended.json();
+    assert_eq!((ended.status, &report["discarded"]["total"], &report["notTaken"]), (Some(3), &json!(24), &json!(1)));
+    assert_eq!((desk.told(&["meant"]), desk.told(&["left"])), (names(|_| true, 25), names(|n| n == 3, 25)));
+    assert_eq!((desk.told(&["discarded"]), desk.ids("asn-dlq")), (names(|n| n != 3, 25), names(|n| n == 3, 25)));
+
+    let desk = Desk::with(25).await;
+    desk.world.sqs.keep(&name(3).to_string(), Some("AccessDenied"));
+    let ended = desk.dlq(&discard).await;
+    assert!(ended.status == Some(1) && ended.stderr.contains("cannot delete"), "{ended:?}");
+    let (kept, unknown) = (desk.ids("asn-dlq"), desk.told(&["unknown"]));
+    assert!(unknown.contains(&name(3)) && unknown == kept, "{unknown:?}, {kept:?}");
+    assert_eq!(desk.told(&["discarded"]), &names(|_| true, 25) - &kept);
+    desk.world.sqs.keep(&name(3).to_string(), None);
+    let _ = desk.done(&discard).await;
+    assert_eq!((desk.ids("asn-dlq").len(), desk.told(&["discarded"])), (0, names(|_| true, 25)));
+}
+
+/// What was sent and is still there is counted, whether the queue refused to delete it or nobody knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r72_what_was_sent_and_not_deleted_is_counted_and_sent_once_more_to_no_effect() {
+    let replay = [&["replay", "--json"][..], &BECAUSE].concat();
+    for code in ["InternalError", "AccessDenied"] {
+        let desk = Desk::with(25).await;
+        desk.world.sqs.keep(&name(3).to_string(), Some(code));
+        let ended = desk.dlq(&replay).await;
+        assert_eq!(
+            (desk.told(&["replayed"]), desk.ids("asn")),
+            (names(|_| true, 25), names(|_| true, 25)),
+            "{ended:?}"
+        );
+        let kept = desk.ids("asn-dlq");
+        let trail = desk.trail();
+        let last = trail.iter().find(|entry| detail(entry, "step") == "ended").expect("it says so");
+        assert_eq!(detail(last, "notDeleted"), kept.len().to_string(), "{code}: {ended:?}");
+        assert_eq!(ended.status, Some(if code == "AccessDenied" { 1 } else { 3 }), "{ended:?}");
+        desk.world.sqs.keep(&name(3).to_string(), None);
+        let _ = desk.done(&replay).await;
+        assert_eq!((desk.ids("asn-dlq").len(), desk.ids("asn")), (0, names(|_| true, 25)));
+    }
+}
+
+/// A look is at what is there when it begins: letters that come all the time do not keep it from ending.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_ends_while_letters_keep_coming() {
+    let desk = Desk::with(25).await;
+    desk.world.sqs.trickle("asn-dlq", body);
+    for arguments in [&["list", "--json"][..], &["replay", "--dry-run", "--limit", "1000", "--json"]] {
+        let ended = desk.done(arguments).await;
+        let report = ended.json();
+        let seen = [&report["total"], &report["replayed"]["total"]].into_iter().find_map(Value::as_u64);
+        assert!(seen.is_some_and(|seen| seen >= 25), "{arguments:?}: {ended:?}");
+    }
+    let none = desk.dlq(&["show", &Uuid::max().to_string()]).await;
+    assert!(none.status == Some(3) && none.stderr.contains("no dead letter has this id"), "{none:?}");
+}
+
+/// `--limit` leaves the rest of a long queue unseen, and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_limit_leaves_unseen_is_told() {
+    let desk = Desk::with(1_700).await;
+    let limited = [&["replay", "--limit", "20"][..], &BECAUSE].concat();
+    let ended = desk.done(&limited).await;
+    assert!(ended.stdout.contains("replayed 20, left 0, about 1680 not looked at"), "{ended:?}");
+    let ended = desk.done(&[&limited[..], &["--json"]].concat()).await;
+    assert_eq!((&ended.json()["left"], &ended.json()["notLookedAt"]), (&json!(0), &json!(1_660)));
+}
+
+/// `cpis … | head`, `2>&1 | less`: a reader that is gone ends nothing half-way, and hides nothing from the status.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_is_gone_changes_nothing_of_what_is_done() {
+    let gone = || {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        std::process::Stdio::from(writer)
+    };
+    let status = async |desk: &Desk, arguments: &[&str], to_stderr: bool| {
+        let arguments = [&["dlq"], arguments].concat();
+        let mut command = desk.operator.command(&desk.world.proxy.url, desk.operator.cloudformation(), &arguments);
+        let command = if to_stderr { command.stderr(gone()) } else { command.stdout(gone()).stderr(gone()) };
+        command.status().await.expect("it runs").code()
+    };
+    let replay = [&["replay"][..], &BECAUSE].concat();
+    for to_stderr in [true, false] {
+        let desk = Desk::with(25).await;
+        assert_eq!(status(&desk, &["show", &Uuid::max().to_string()], to_stderr).await, Some(3));
+        assert_eq!(status(&desk, &["replay", "--dry-run", "--each"], to_stderr).await, Some(0));
+        desk.world.sqs.keep(&name(3).to_string(), Some("InternalError"));
+        assert_eq!(status(&desk, &replay, to_stderr).await, Some(3), "one is still there");
+        assert_eq!((desk.ids("asn"), desk.ids("asn-dlq")), (names(|_| true, 25), names(|n| n == 3, 25)));
+    }
+}
+
+/// The log names where children's numbers went.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r71_an_archive_is_named_in_the_trail() {
+    let desk = Desk::with(5).await;
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.letters", Uuid::new_v4()));
+    let file = file.to_str().expect("text");
+    let _ = desk.done(&[&["archive", "--all", "--to", file][..], &BECAUSE].concat()).await;
+    let _ = desk.done(&[&["restore", file][..], &BECAUSE].concat()).await;
+    let places: Vec<_> =
+        desk.trail().iter().map(|entry| detail(entry, "place").to_owned()).filter(|p| !p.is_empty()).collect();
+    assert_eq!(places, [file, file]);
+    std::fs::remove_file(file).expect("removed");
 }

@@ -57,7 +57,7 @@ pub(super) fn run(file: &Path, json: bool) -> Result<Outcome> {
     match missed.first() {
         None => Ok(Outcome::Done),
         Some((line, bit)) => {
-            eprintln!("note: the first that was missed is bit {bit} of line {line}");
+            output::note(format_args!("the first that was missed is bit {bit} of line {line}"));
             Ok(Outcome::NeedsAttention)
         }
     }

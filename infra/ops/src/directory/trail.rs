@@ -15,7 +15,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::failure::{Failure, Result};
+use crate::{
+    failure::{Failure, Result},
+    output,
+};
 
 /// Changes of which each has an entry of its own; more are told together, by their codes and the digest of what is written.
 const EACH: usize = 25;
@@ -49,7 +52,7 @@ impl<L: AuditLog> Trail<L> {
         // What was done stays done, so that only the failure of the change itself is its failure.
         let told = self.log.append(&[end]).await;
         if let (Ok(_), Err(error)) = (&made, told) {
-            eprintln!("note: it is done, but the audit log could not be told so: {error}");
+            output::note(format_args!("it is done, but the audit log could not be told so: {error}"));
         }
         made
     }

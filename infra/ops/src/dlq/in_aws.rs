@@ -50,11 +50,14 @@ pub(super) async fn replay<L: AuditLog>(
         }
     };
     let ended = follow(sqs, &from, started.task_handle().unwrap_or_default(), length, &interrupt).await;
+    // Of a move that goes on unseen nobody can say how many.
     let (how, moved) = match &ended {
-        Ok(task) => (task.status().unwrap_or("UNKNOWN").to_lowercase(), count(task)),
-        Err(_) => ("unknown".to_owned(), 0),
+        Ok(task) => (task.status().unwrap_or("UNKNOWN").to_lowercase(), Some(count(task))),
+        Err(_) => ("unknown".to_owned(), None),
     };
-    let told = trail.end(&how, &[("moved", moved)]).await;
+    let counts: Vec<_> = moved.iter().map(|moved| ("moved", *moved)).collect();
+    let told = trail.end(&how, &counts).await;
+    let moved = moved.unwrap_or_default();
     let text = format!("replayed {moved} in AWS: {how}");
     let task = match ended {
         Ok(task) if told.is_ok() => task,
@@ -67,7 +70,7 @@ pub(super) async fn replay<L: AuditLog>(
         output::line(&text)?
     }
     if let Some(why) = task.failure_reason() {
-        eprintln!("note: AWS says: {why}");
+        output::note(format_args!("AWS says: {why}"));
     }
     Ok(if how == "completed" { Outcome::Done } else { Outcome::NeedsAttention })
 }
@@ -89,12 +92,12 @@ async fn follow(
     interrupt: &Interrupt,
 ) -> Result<ListMessageMoveTasksResultEntry> {
     let progress = Progress::of(length);
-    let (mut told, mut cancelled) = (0, false);
+    let (mut told, mut cancelled) = (0, None);
     loop {
-        if interrupt.came() && !cancelled {
-            cancelled = true;
+        if interrupt.came() && cancelled.is_none() {
             let call = sqs.cancel_message_move_task().task_handle(handle);
-            call.send().await.map_err(on_aws("cancel the move in AWS, which goes on"))?;
+            let answer = call.send().await.map_err(on_aws("cancel the move in AWS, which goes on"));
+            cancelled = Some(answer.map(drop));
         }
         let call = sqs.list_message_move_tasks().source_arn(from).max_results(1);
         let answer = call.send().await.map_err(on_aws("ask AWS how far the move is (it goes on)"))?;
@@ -107,10 +110,11 @@ async fn follow(
             progress.end();
             return Ok(task);
         }
-        if cancelled {
-            tokio::time::sleep(ASK).await;
-        } else {
-            interrupt.wait_until(Instant::now() + ASK).await;
+        match cancelled {
+            None => interrupt.wait_until(Instant::now() + ASK).await,
+            Some(Ok(())) => tokio::time::sleep(ASK).await,
+            // It was not over when it could not be cancelled.
+            Some(Err(failure)) => return Err(failure),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where an archive of dead letters is: a file, or objects under a prefix of an S3 bucket.
 
 use std::{
+    fmt,
     fs::{File, OpenOptions},
     io::Write,
     os::unix::fs::OpenOptionsExt,
@@ -31,6 +32,15 @@ pub(super) enum Place {
     File(PathBuf),
     /// Objects in a bucket whose names begin with a prefix, which is empty or ends in a slash.
     Bucket { bucket: String, prefix: String },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Bucket { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+        }
+    }
 }
 
 impl Place {
@@ -64,9 +74,7 @@ impl Place {
     pub(super) async fn open(&self, stack: &Stack) -> Result<(File, PathBuf)> {
         match self {
             Self::File(path) => Ok((File::open(path).map_err(on_file(path))?, path.clone())),
-            Self::Bucket { bucket, prefix } => {
-                Ok((fetch(&stack.s3(), bucket, prefix).await?, format!("s3://{bucket}/{prefix}").into()))
-            }
+            Self::Bucket { bucket, prefix } => Ok((fetch(&stack.s3(), bucket, prefix).await?, self.to_string().into())),
         }
     }
 }

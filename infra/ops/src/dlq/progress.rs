@@ -8,6 +8,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::output;
+
 /// How often a line is written.
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -34,7 +36,7 @@ impl Progress {
         self.bar.inc(messages as u64);
         if self.lines && self.told.get().elapsed() >= EVERY {
             self.told.set(Instant::now());
-            eprintln!("{}", said(self.bar.position(), self.length, self.began.elapsed()));
+            output::tell(said(self.bar.position(), self.length, self.began.elapsed()));
         }
     }
 

@@ -8,10 +8,10 @@ use super::{
     letter::{Id, Letter},
     sweep::Unseen,
     tally::{Tally, table},
-    trail::Deed,
+    trail::{Deed, RESTORE},
 };
 use crate::{
-    failure::{Outcome, Result},
+    failure::{Failure, Outcome, Result},
     output,
 };
 
@@ -49,7 +49,7 @@ pub(super) struct Report {
     dry_run: bool,
     pub(super) ending: Ending,
     /// Letters of which was done what was to be done; in a dry run, those of which it would be.
-    moved: Tally,
+    pub(super) moved: Tally,
     /// The first of them.
     named: Vec<Id>,
     /// Letters that the filter or the limit left out, or that were meant next when the run ended before its time.
@@ -60,6 +60,8 @@ pub(super) struct Report {
     pub(super) not_taken: usize,
     /// Letters that were taken care of and could not be deleted: another run does it again, to no effect.
     pub(super) not_deleted: usize,
+    /// About how many were not looked at, since as many as were to be had been found.
+    pub(super) ahead: u64,
     /// About how many could not be looked at.
     pub(super) unseen: Unseen,
 }
@@ -75,6 +77,7 @@ impl Report {
             came_back: 0,
             not_taken: 0,
             not_deleted: 0,
+            ahead: 0,
             unseen: Unseen::default(),
         }
     }
@@ -111,16 +114,21 @@ impl Report {
 
     /// Tells it, and how that is.
     pub(super) fn print(&self, deed: Deed, json: bool, each: bool) -> Result<Outcome> {
-        match json {
-            true if each => output::line(&self.json(deed).to_string())?,
-            true => output::json(&self.json(deed))?,
-            false => self.print_text(deed, each)?,
+        let printed = match json {
+            true if each => output::line(&self.json(deed).to_string()).map_err(Failure::from),
+            true => output::json(&self.json(deed)).map_err(Failure::from),
+            false => self.print_text(deed, each),
+        };
+        let notes = self.notes(deed);
+        notes.iter().for_each(output::note);
+        if self.ending == Ending::Done && notes.is_empty() {
+            return printed.map(|()| Outcome::Done);
         }
-        for note in self.notes() {
-            eprintln!("note: {note}");
+        // Whoever reads no further is told by the status at least.
+        match printed {
+            Err(failure) if !failure.is_reader_gone() => Err(failure),
+            _ => Ok(Outcome::NeedsAttention),
         }
-        let well = self.ending == Ending::Done && self.notes().is_empty();
-        Ok(if well { Outcome::Done } else { Outcome::NeedsAttention })
     }
 
     fn json(&self, deed: Deed) -> Value {
@@ -132,6 +140,7 @@ impl Report {
             "cameBack": self.came_back,
             "notTaken": self.not_taken,
             "notDeleted": self.not_deleted,
+            "notLookedAt": self.ahead,
             "unseen": self.unseen,
         });
         report[deed.done] = json!(self.moved.found());
@@ -152,11 +161,12 @@ impl Report {
             }
         }
         let verb = if self.dry_run { deed.would } else { deed.done };
-        Ok(output::line(&format!("{verb} {total}, left {}", self.left))?)
+        let ahead = if self.ahead > 0 { format!(", about {} not looked at", self.ahead) } else { String::new() };
+        Ok(output::line(&format!("{verb} {total}, left {}{ahead}", self.left))?)
     }
 
     /// What somebody should look at.
-    fn notes(&self) -> Vec<String> {
+    fn notes(&self, deed: Deed) -> Vec<String> {
         let counted = [
             (
                 self.came_back,
@@ -164,7 +174,11 @@ impl Report {
             ),
             (
                 self.not_taken,
-                "were not taken, or stand behind one of their authority that was not, and stay dead letters: run this again",
+                if deed == RESTORE {
+                    "were not taken, and are in the archive as before: run this again"
+                } else {
+                    "were not taken, or stand behind one of their authority that was not, and stay dead letters: run this again"
+                },
             ),
             (self.not_deleted, "were taken care of but not deleted: run this again, each still counts once"),
         ];

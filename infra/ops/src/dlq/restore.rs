@@ -25,6 +25,7 @@ use super::{
 use crate::{
     failure::{Failure, Result, on_aws, on_file},
     interrupt::Interrupt,
+    output,
 };
 
 /// A run that restores letters.
@@ -46,8 +47,8 @@ impl<L: AuditLog> Restore<'_, L> {
         let (file, path) = (file.try_clone().map_err(on_file(path))?, path.clone());
         let checked = Reader::of(&file, &path)?.check()?;
         if checked.is_torn {
-            eprintln!(
-                "note: the archive ends in the middle of a line: an archiving was killed, and left that letter in the queue"
+            output::note(
+                "the archive ends in the middle of a line: an archiving was killed, and left that letter in the queue",
             );
         }
         let mut there = self.there().await?;
@@ -63,6 +64,7 @@ impl<L: AuditLog> Restore<'_, L> {
         };
         match ended.and(told) {
             Ok(()) => Ok(report),
+            Err(failure) if self.selection.dry_run => Err(failure),
             Err(failure) => Err(Failure::error(format!("{failure} ({})", report.so_far()))),
         }
     }
@@ -131,14 +133,20 @@ impl<L: AuditLog> Restore<'_, L> {
             trail.letters([], letters.iter().map(|dead| &dead.letter)).await?;
         }
         let sent = if dry_run { Ok(()) } else { self.send_all(letters, &mut fates).await };
-        if let Some(trail) = &mut self.trail {
-            trail.letters(letters.iter().zip(&fates).map(|(dead, fate)| (&dead.letter, *fate)), []).await?;
-        }
         let done = letters.iter().zip(&fates).filter(|(_, fate)| **fate == Fate::Done).map(|(dead, _)| &dead.letter);
         let done: Vec<_> = done.collect();
         report.not_taken += letters.len() - done.len();
         let shown = report.done(done, &mut self.show);
-        sent.and(shown)
+        let told = self.tell(letters, &fates).await;
+        // What became of them is told once more where the log did not answer.
+        let told = if told.is_err() { self.tell(letters, &fates).await } else { told };
+        sent.and(told).and(shown)
+    }
+
+    /// Tells the audit log what became of letters.
+    async fn tell(&mut self, letters: &[Dead], fates: &[Fate]) -> Result<()> {
+        let Some(trail) = &mut self.trail else { return Ok(()) };
+        trail.letters(letters.iter().zip(fates).map(|(dead, fate)| (&dead.letter, *fate)), []).await
     }
 
     async fn send_all(&self, letters: &[Dead], fates: &mut [Fate]) -> Result<()> {

@@ -116,19 +116,26 @@ impl<'a> Returned<'a> {
         if !too_many(more) {
             return Ok(false);
         }
-        if too_many(self.back + self.behind(interrupt).await?) {
+        let behind = self.behind(interrupt, |back| too_many(self.back + back)).await?;
+        if too_many(self.back + behind) {
+            self.back += behind;
             return Ok(true);
         }
         self.looked = Instant::now() + TRUST;
         Ok(false)
     }
 
-    /// How many letters that were marked stand in the queue. Leaves all where they are.
-    async fn behind(&self, interrupt: &Interrupt) -> Result<u64> {
+    /// How many came back.
+    pub(super) fn back(&self) -> u64 {
+        self.back
+    }
+
+    /// How many letters that were marked stand in the queue, as far as it takes to know enough. Leaves all where they are.
+    async fn behind(&self, interrupt: &Interrupt, is_enough: impl Fn(u64) -> bool) -> Result<u64> {
         let mut ours = 0;
         let read = |letters: Vec<Dead>| {
             ours += letters.iter().filter(|dead| self.is_marked(dead)).count() as u64;
-            Ok(if interrupt.came() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            Ok(if interrupt.came() || is_enough(ours) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
         Sweep::of(self.sqs, self.queue).await?.through(read).await?;
         Ok(ours)

@@ -1,6 +1,5 @@
 //! One run through the dead letters: which are meant, one window after another.
 
-mod deleting;
 mod steps;
 
 use std::time::Duration;
@@ -12,6 +11,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
+    deleting::Deleting,
     filter::Filter,
     letter::{Dead, Letter},
     progress::Progress,
@@ -26,7 +26,6 @@ use crate::{
     failure::{Failure, Result},
     interrupt::Interrupt,
 };
-use deleting::Deleting;
 use steps::Underway;
 
 /// As much of a given rate as this time has may be made up for.
@@ -76,9 +75,9 @@ pub(super) trait Work {
     /// Does it.
     async fn take(&mut self, letters: &[Dead]) -> Taken;
 
-    /// Whether it does anything that outlasts a command that dies of it, and so is told to the audit log before.
-    fn leaves_traces(&self) -> bool {
-        true
+    /// Whether letters that it is done with are gone from the queue.
+    fn deletes(&self) -> bool {
+        false
     }
 
     /// Whether an authority's letters are to be taken in the order of what they tell.
@@ -156,7 +155,11 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         let drained = self.drain().await;
         let ended = ended.and_then(|ending| drained.map(|()| ending));
         progress.end();
+        if self.room == 0 {
+            self.report.ahead = self.sweep.ahead();
+        }
         self.report.unseen = self.sweep.finish().await;
+        self.report.came_back = usize::try_from(self.returned.back()).unwrap_or(usize::MAX);
         let ending = match &ended {
             Ok(ending) => *ending,
             Err(_) => Ending::Failed,
@@ -168,6 +171,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         };
         match ended.and(told) {
             Ok(()) => Ok(self.report),
+            Err(failure) if self.selection.dry_run => Err(failure),
             Err(failure) => Err(Failure::error(format!("{failure} ({})", self.report.so_far()))),
         }
     }
@@ -194,6 +198,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
                 return Ok(Ending::Done);
             }
             if self.interrupt.came() {
+                self.report.left += meant.len();
                 self.sweep.hold(&meant)?;
                 return Ok(Ending::Interrupted);
             }
@@ -234,10 +239,15 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         self.room -= letters.len();
         let mut letters = letters.into_iter();
         let ended = match gathered {
-            Ok(()) => self.send_off(&mut letters, progress, pace).await,
+            Ok(()) => {
+                // What it took to receive them is no time in which more might have gone.
+                *pace = Instant::now();
+                self.send_off(&mut letters, progress, pace).await
+            }
             Err(failure) => Err(failure),
         };
         // What was not come to.
+        self.report.left += letters.len();
         self.sweep.hold(letters.as_slice())?;
         ended
     }
@@ -322,7 +332,6 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         let (mut meant, mut others) = (Vec::new(), Vec::new());
         for dead in received {
             if self.returned.is_back(&dead) {
-                self.report.came_back += 1;
                 others.push(dead);
             } else if self.room > 0 && self.selection.filter.admits(&dead.letter, self.now) {
                 self.room -= 1;

@@ -84,8 +84,8 @@ impl ShowArgs {
         };
         let unseen = Sweep::of(sqs, queue).await?.through(read).await?;
         if found.is_none() {
-            eprintln!("note: no dead letter has this id");
-            unseen.notes().iter().for_each(|note| eprintln!("note: {note}"));
+            output::note("no dead letter has this id");
+            unseen.notes().iter().for_each(output::note);
         }
         Ok(found)
     }

@@ -74,6 +74,8 @@ pub(crate) struct Unseen {
     /// Can be seen, and yet are not handed out: SQS lets about 120,000 of a queue be held at once, and says nothing where it is
     /// asked for more.
     beyond: u64,
+    /// Whether some came back into sight in the middle, and may have been looked at twice.
+    twice: bool,
 }
 
 impl Unseen {
@@ -81,12 +83,12 @@ impl Unseen {
     fn of(began: Length, seen: u64, now: Option<Length>, held: u64) -> Self {
         let missed = began.total().saturating_sub(seen);
         // Where the queue does not say, all of them may be anywhere.
-        let Some(now) = now else { return Self { elsewhere: missed, beyond: 0 } };
+        let Some(now) = now else { return Self { elsewhere: missed, ..Self::default() } };
         let not_here = now.total().saturating_sub(held);
         // Of what came meanwhile nothing need be told, but where it may have been seen in the place of something older.
         let missed = if held >= NEAR_MOST { not_here } else { missed.min(not_here) };
         let beyond = missed.min(now.visible);
-        Self { elsewhere: missed - beyond, beyond }
+        Self { elsewhere: missed - beyond, beyond, twice: false }
     }
 
     /// All of them.
@@ -110,7 +112,10 @@ impl Unseen {
                 self.beyond
             )
         });
-        elsewhere.into_iter().chain(beyond).collect()
+        let twice = self.twice.then(|| {
+            "this stood still for longer than messages are held, so that some may have been counted twice: run it again".into()
+        });
+        elsewhere.into_iter().chain(beyond).chain(twice).collect()
     }
 }
 
@@ -130,7 +135,10 @@ pub(super) struct Sweep<'a> {
     /// When it began.
     length: Length,
     seen: u64,
+    /// Rounds in a row that brought nothing.
     idle: usize,
+    /// Rounds in a row that brought only what came in since the beginning.
+    trickle: usize,
     /// Calls whose letters nobody has taken yet. They go on while others are worked on.
     asked: JoinSet<Result<Vec<Dead>>>,
     /// So many of them at once.
@@ -150,6 +158,7 @@ impl<'a> Sweep<'a> {
             length,
             seen: 0,
             idle: 0,
+            trickle: 0,
             asked: JoinSet::new(),
             slots: Arc::new(Semaphore::new(CONCURRENCY)),
         })
@@ -160,10 +169,15 @@ impl<'a> Sweep<'a> {
         self.length
     }
 
+    /// About how many of those that could be seen then have not been looked at.
+    pub(super) fn ahead(&self) -> u64 {
+        self.length.visible.saturating_sub(self.seen)
+    }
+
     /// Asks for the next letters, at most so many, as far as they are likely to be there; where none is likely, for some all the same.
     pub(super) fn ask(&mut self, most: usize) {
         let asked = self.asked.len() * BATCH;
-        let unseen = usize::try_from(self.length.visible.saturating_sub(self.seen)).unwrap_or(usize::MAX);
+        let unseen = usize::try_from(self.ahead()).unwrap_or(usize::MAX);
         let least = if self.asked.is_empty() { BATCH } else { 0 };
         let wanted = most.min(AHEAD).min(unseen.max(least)).saturating_sub(asked);
         for from in (0..wanted).step_by(BATCH) {
@@ -197,17 +211,25 @@ impl<'a> Sweep<'a> {
         round
     }
 
-    /// The next letters, at most so many; none when there are no more.
+    /// The next letters, at most so many; none when there are no more of those that were there at the beginning.
     ///
     /// # Errors
     /// As [`Sweep::received`].
     pub(super) async fn next(&mut self, most: usize) -> Result<Vec<Dead>> {
-        loop {
+        while self.trickle < ENOUGH {
             self.ask(most);
             if let Some(letters) = self.received(most).await? {
+                self.note_trickle(letters.len());
                 return Ok(letters);
             }
         }
+        Ok(Vec::new())
+    }
+
+    /// Notes how many letters a round brought: what comes in all the time would keep a look from ever ending.
+    fn note_trickle(&mut self, letters: usize) {
+        let is_trickle = self.seen >= self.length.visible && letters < BATCH;
+        self.trickle = if is_trickle { self.trickle + 1 } else { 0 };
     }
 
     /// Goes through all letters, and leaves them where they are. `read` gets some at a time, and says whether to go on. Answers with
@@ -239,7 +261,7 @@ impl<'a> Sweep<'a> {
 
     /// Those that come first of the next letters, while calls for others are under way; none when there are no more.
     async fn look(&mut self) -> Result<Vec<Dead>> {
-        loop {
+        while self.trickle < ENOUGH {
             self.ask(WINDOW);
             let mut round = Round::default();
             // That none came is known when all have answered: asked again before, one that hands out nothing would be asked for ever.
@@ -252,9 +274,11 @@ impl<'a> Sweep<'a> {
                 round.add(answer);
             }
             if let Some(letters) = self.take(round)? {
+                self.note_trickle(letters.len());
                 return Ok(letters);
             }
         }
+        Ok(Vec::new())
     }
 
     fn take(&mut self, round: Round) -> Result<Option<Vec<Dead>>> {
@@ -288,11 +312,14 @@ impl<'a> Sweep<'a> {
         // What cannot be noted comes back by itself.
         let _ = self.held.add(&round.letters);
         let held = self.held.count();
-        let is_through = self.idle >= ENOUGH && (self.seen < self.length.total() || held >= NEAR_MOST);
+        let is_through =
+            (self.idle >= ENOUGH || self.trickle >= ENOUGH) && (self.seen < self.length.total() || held >= NEAR_MOST);
+        let twice = self.held.lapsed();
         // Before anything is let go: then what can be seen is what SQS does not hand out.
         let now = if is_through { Length::of(self.sqs, self.queue).await.ok() } else { None };
         self.held.release().await;
-        if is_through { Unseen::of(self.length, self.seen, now, held) } else { Unseen::default() }
+        let unseen = if is_through { Unseen::of(self.length, self.seen, now, held) } else { Unseen::default() };
+        Unseen { twice, ..unseen }
     }
 }
 
@@ -338,7 +365,7 @@ mod tests {
     #[test]
     fn what_could_not_be_looked_at() {
         let length = |visible, hidden| Length { visible, hidden };
-        let unseen = |elsewhere, beyond| Unseen { elsewhere, beyond };
+        let unseen = |elsewhere, beyond| Unseen { elsewhere, beyond, twice: false };
         for (began, seen, now, held, expected) in [
             (length(50, 0), 50, Some(length(0, 50)), 50, unseen(0, 0)),
             // Ten were held by somebody else, and are; or have come back and are gone since.

@@ -59,6 +59,8 @@ pub(super) struct Trail<L> {
     actor: Actor,
     why: String,
     filter: String,
+    /// The archive that letters go to or come from.
+    place: Option<String>,
     /// Entries so far, those that may not have arrived among them.
     told: u32,
 }
@@ -66,7 +68,7 @@ pub(super) struct Trail<L> {
 impl<L: AuditLog> Trail<L> {
     /// A trail of a run that begins now. Nothing is told yet.
     pub(super) fn new(log: L, deed: Deed, actor: Actor, why: &str, filter: String) -> Self {
-        Self { log, deed, run: Uuid::new_v4(), actor, why: why.to_owned(), filter, told: 0 }
+        Self { log, deed, run: Uuid::new_v4(), actor, why: why.to_owned(), filter, place: None, told: 0 }
     }
 
     /// The same trail, of a run of this name.
@@ -75,9 +77,15 @@ impl<L: AuditLog> Trail<L> {
         Self { run, ..self }
     }
 
+    /// The same trail, of letters that go to an archive or come from it.
+    pub(super) fn with_place(self, place: String) -> Self {
+        Self { place: Some(place), ..self }
+    }
+
     /// Tells that the run begins. R71
     pub(super) async fn begin(&mut self) -> Result<()> {
         let entry = self.entry("begun").with("filter", &self.filter);
+        let entry = self.place.iter().fold(entry, |entry, place| entry.with("place", place));
         self.tell(entry).await
     }
 

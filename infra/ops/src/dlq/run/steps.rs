@@ -7,9 +7,10 @@ use cpis::ports::AuditLog;
 use cpis::simulation::{self, Bug};
 use futures_util::future::join;
 
-use super::{Run, Taken, Work, deleting::Deleted};
+use super::{Run, Taken, Work};
 use crate::{
     dlq::{
+        deleting::Deleted,
         letter::Dead,
         sweep::CONCURRENCY,
         trail::{Fate, Trail},
@@ -26,7 +27,7 @@ pub(super) struct Underway {
     worked: Vec<(Dead, Fate)>,
     /// The audit log knows that they are done with: they can be deleted.
     told: Vec<Dead>,
-    /// Whether the audit log was told of some once more.
+    /// Whether the audit log was told of some once more. Once for all: each failure ends the run.
     is_retold: bool,
 }
 
@@ -92,8 +93,7 @@ impl<W: Work, L: AuditLog> Run<'_, W, L> {
         let [meant, told] = [&mut self.underway.meant, &mut self.underway.told].map(take);
         let worked = take(&mut self.underway.worked);
         self.deleting.begin(told);
-        let named = if self.work.leaves_traces() { &next[..] } else { &[] };
-        let (said, taken) = join(tell(self.trail.as_mut(), &worked, named), work(&mut self.work, &meant)).await;
+        let (said, taken) = join(tell(self.trail.as_mut(), &worked, &next), work(&mut self.work, &meant)).await;
         // They need not be waited for while there is something else to do.
         let is_last = meant.is_empty() && worked.is_empty() && next.is_empty();
         let deleted = self.deleting.settle(if is_last { 0 } else { CONCURRENCY }).await;
@@ -105,7 +105,7 @@ impl<W: Work, L: AuditLog> Run<'_, W, L> {
     /// Notes what became of letters that were to be deleted.
     fn note_deleted(&mut self, deleted: Deleted) -> Result<()> {
         self.returned.deleted(deleted.gone);
-        self.report.not_deleted += deleted.refused.len();
+        self.report.not_deleted += deleted.refused.len() + deleted.unknown.len();
         let held = self.sweep.hold(deleted.refused.iter().chain(&deleted.unknown));
         deleted.failure.map_or(held, Err)
     }
@@ -133,7 +133,7 @@ impl<W: Work, L: AuditLog> Run<'_, W, L> {
         // What was done is said to be, whatever becomes of deleting it.
         let shown = self.report.done(done.iter().map(|dead| &dead.letter), &mut self.show);
         self.underway.meant = next;
-        self.underway.told = done;
+        self.underway.told = if self.work.deletes() { Vec::new() } else { done };
         held.and(shown)
     }
 }

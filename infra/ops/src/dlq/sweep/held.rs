@@ -11,10 +11,15 @@ use aws_sdk_sqs::{Client, types::ChangeMessageVisibilityBatchRequestEntry};
 use futures_util::{StreamExt, stream};
 
 use super::{BATCH, CONCURRENCY, Dead};
-use crate::failure::{Failure, Result};
+use crate::{
+    failure::{Failure, Result},
+    output,
+};
 
 /// Messages held within this time of each other are one stretch.
 const ONE_STRETCH: Duration = Duration::from_secs(1);
+/// After so many stretches in a row that could not be changed, others will not be either.
+const GIVE_UP: usize = 2;
 /// The most bytes of a stretch that grows.
 const STRETCH_BYTES: u64 = 64 * 1024;
 
@@ -28,6 +33,8 @@ pub(super) struct Held<'a> {
     end: u64,
     count: u64,
     stretches: VecDeque<Stretch>,
+    /// Whether some came back into sight before they were let go: the command stood still for too long.
+    lapsed: bool,
 }
 
 /// Receipts that stand together in the file and were held at about the same time.
@@ -39,7 +46,7 @@ struct Stretch {
 
 impl<'a> Held<'a> {
     pub(super) fn new(sqs: &'a Client, queue: &'a str, hold: Duration) -> Self {
-        Self { sqs, queue, hold, file: None, end: 0, count: 0, stretches: VecDeque::new() }
+        Self { sqs, queue, hold, file: None, end: 0, count: 0, stretches: VecDeque::new(), lapsed: false }
     }
 
     /// How many there are.
@@ -47,7 +54,12 @@ impl<'a> Held<'a> {
         self.count
     }
 
-    /// Remembers letters that were received just now.
+    /// Whether some came back into sight in the middle.
+    pub(super) fn lapsed(&self) -> bool {
+        self.lapsed || self.stretches.front().is_some_and(|stretch| stretch.since.elapsed() > self.hold)
+    }
+
+    /// Remembers letters that are held from now on: those received just now, or which soon come back by themselves.
     pub(super) fn add<'l>(&mut self, letters: impl IntoIterator<Item = &'l Dead>) -> Result<()> {
         let (mut lines, mut count) = (String::new(), 0);
         for receipt in letters.into_iter().filter_map(|dead| dead.message.receipt_handle()) {
@@ -80,6 +92,7 @@ impl<'a> Held<'a> {
     pub(super) async fn renew(&mut self) {
         while self.stretches.front().is_some_and(|s| s.since.elapsed() > self.hold / 2) {
             let Some(stretch) = self.stretches.pop_front() else { return };
+            self.lapsed |= stretch.since.elapsed() > self.hold;
             let since = Instant::now();
             // What that fails for is seen, and counted, twice.
             let _ = self.change(&stretch, self.hold).await;
@@ -89,12 +102,17 @@ impl<'a> Held<'a> {
 
     /// Lets go of everything. What that fails for comes back by itself.
     pub(super) async fn release(&mut self) {
-        while let Some(stretch) = self.stretches.pop_front() {
-            if self.change(&stretch, Duration::ZERO).await.is_err() {
-                let seconds = self.hold.as_secs();
-                eprintln!("note: some messages could not be let go; they can be seen again within {seconds} s");
-                break;
-            }
+        let (mut failures, mut in_a_row) = (0, 0);
+        while in_a_row < GIVE_UP
+            && let Some(stretch) = self.stretches.pop_front()
+        {
+            let failed = self.change(&stretch, Duration::ZERO).await.is_err();
+            failures += usize::from(failed);
+            in_a_row = if failed { in_a_row + 1 } else { 0 };
+        }
+        if failures > 0 {
+            let seconds = self.hold.as_secs();
+            output::note(format_args!("some messages could not be let go; they can be seen again within {seconds} s"));
         }
         *self = Self::new(self.sqs, self.queue, self.hold);
     }

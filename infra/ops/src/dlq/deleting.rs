@@ -5,13 +5,11 @@ use std::sync::Arc;
 use aws_sdk_sqs::{Client, types::DeleteMessageBatchRequestEntry};
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use crate::{
-    dlq::{
-        letter::Dead,
-        sweep::{BATCH, CONCURRENCY},
-    },
-    failure::{Failure, Result, on_aws},
+use super::{
+    letter::Dead,
+    sweep::{BATCH, CONCURRENCY},
 };
+use crate::failure::{Failure, Result, on_aws};
 
 /// What became of letters that were to be deleted.
 #[derive(Default)]
@@ -101,13 +99,14 @@ impl Deleting {
     }
 }
 
-/// Deletes letters in one call, and answers with the places of those that could not be.
-async fn delete(sqs: &Client, queue: &str, letters: &[Dead]) -> Result<Vec<usize>> {
+/// Deletes letters in one call, ten at the most, and answers with the places of those of which the queue does not say that they went.
+pub(super) async fn delete(sqs: &Client, queue: &str, letters: &[Dead]) -> Result<Vec<usize>> {
     let entries = letters.iter().zip(0..).filter_map(|(dead, n)| {
         let entry = DeleteMessageBatchRequestEntry::builder().id(n.to_string());
         entry.receipt_handle(dead.message.receipt_handle()?).build().ok()
     });
     let call = sqs.delete_message_batch().queue_url(queue).set_entries(Some(entries.collect()));
     let answer = call.send().await.map_err(on_aws("delete from the dead-letter queue what is taken care of"))?;
-    Ok(answer.failed.iter().filter_map(|refused| refused.id.parse().ok()).collect())
+    let gone = |place: &usize| answer.successful.iter().any(|gone| gone.id.parse() == Ok(*place));
+    Ok((0..letters.len()).filter(|place| !gone(place)).collect())
 }
