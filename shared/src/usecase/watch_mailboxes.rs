@@ -174,7 +174,7 @@ async fn look(
     now: Timestamp,
 ) -> PortResult<Seen> {
     let Some(held) = store.notification(&authority, id).await? else { return Ok(Seen::Nothing) };
-    let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+    let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at < now);
     if is_due(held.digest_at) {
         return Ok(Seen::Waits(Box::new(held)));
     }

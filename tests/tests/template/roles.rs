@@ -95,6 +95,7 @@ const ALLOWED: [(&str, &[(&str, &str)]); 13] = [
         &[
             ("MailboxTable.Arn", "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem"),
             ("${MailboxTable.Arn}/index/wakes", "dynamodb:Query"),
+            ("${MailboxTable.Arn}/index/by-time", "dynamodb:Query"),
             ("DirectoryTable.Arn", "dynamodb:GetItem"),
             ("DataKey.Arn", "kms:Decrypt"),
         ],
