@@ -253,6 +253,13 @@ impl Owing {
             Self::Notice(notice) => format!("{at}#{}#{}", notice.authority, notice.id),
         }
     }
+
+    /// Since when what stands at a position is owed: its place alone says so, whatever else of it can be read. A place that tells
+    /// no time counts as owed since ever, for somebody must look at it.
+    #[must_use]
+    pub fn since(position: &str) -> Timestamp {
+        position.split('#').next().and_then(|at| at.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
 }
 
 /// How far a delivered notification has come (R89).

@@ -175,16 +175,26 @@ pub(crate) async fn notices_age() -> Scene {
     scene(vec![bad, silent()], vec![good])
 }
 
-/// What is owed to the queue of notifications cannot be sent there; or it can, at the first sweep.
+/// What is owed to the queue of notifications cannot be sent there, or cannot be read; or it can, at the first sweep.
 pub(crate) async fn outbox_age() -> Scene {
     let world = seen(1, None).await;
     world.owe_since(LONG_AGO);
     let (mut bad, mut good) = (Story::new("it cannot be queued", WATCHED), Story::new("a sweep mends it", WATCHED));
     swept(&world, "asn-relay", &[("ASN_QUEUE_URL", NO_QUEUE)], &mut bad).await;
     assert!(world.sqs.messages("asn").is_empty());
+    let unreadable = unreadable_entry(&world);
     swept(&world, "asn-relay", &[], &mut good).await;
     assert_eq!(world.sqs.messages("asn").len(), 1);
-    scene(vec![bad, silent()], vec![good])
+    world.dynamo.put("outbox", &unreadable);
+    let mut unread_entry = Story::new("one of its entries cannot be read", WATCHED);
+    swept(&world, "asn-relay", &[], &mut unread_entry).await;
+    scene(vec![bad, unread_entry, silent()], vec![good])
+}
+
+/// The entry that is in the outbox, with nothing left of it but its key.
+fn unreadable_entry(world: &World) -> Value {
+    let entry = world.dynamo.scan("outbox").remove(0);
+    json!({"mark": entry["mark"], "at_child_id": entry["at_child_id"]})
 }
 
 /// The ledger's sweep every minute.
