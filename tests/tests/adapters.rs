@@ -8,6 +8,8 @@ mod limits;
 mod mailboxes;
 #[path = "adapters/pushes.rs"]
 mod pushes;
+#[path = "adapters/status.rs"]
+mod status;
 
 use std::collections::BTreeSet;
 
@@ -152,10 +154,17 @@ async fn on_dynamodb() {
         let entry = serde_json::to_value(entry).expect("JSON");
         server.put("directory", &cpis_tests::dynamo::attribute(&entry)["M"]);
     }
+    let dynamo = dynamodb(&server.url);
+    contract(&dynamo, &server).await;
+    limits::contract(&dynamo).await;
+}
+
+/// The register in the tables of a DynamoDB.
+fn dynamodb(url: &str) -> Dynamo {
     let config = config::load(config::Patience::Long).into_builder();
     let credentials = aws_sdk_dynamodb::config::Credentials::new("test", "test", None, None, "test");
     let config = config
-        .endpoint_url(&server.url)
+        .endpoint_url(url)
         .region(aws_sdk_dynamodb::config::Region::new("eu-west-2"))
         .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(credentials))
         .build();
@@ -169,9 +178,7 @@ async fn on_dynamodb() {
         limits: "limits".into(),
         audit: "audit".into(),
     };
-    let dynamo = Dynamo::new(&config, tables);
-    contract(&dynamo, &server).await;
-    limits::contract(&dynamo).await;
+    Dynamo::new(&config, tables)
 }
 
 async fn contract(store: &impl Store, spoiler: &impl Spoiler) {
