@@ -53,6 +53,8 @@ pub(super) struct Tables {
     uploads: BTreeMap<(String, u64), Upload>,
     contacts: HashMap<String, ContactStanding>,
     pub(super) mailbox: BTreeMap<(String, Uuid), Delivered>,
+    /// Keys of what in the mailboxes cannot be read.
+    pub(super) spoilt: BTreeSet<(String, Uuid)>,
     directory: HashMap<String, Authority>,
     pub(super) push: PushTables,
     pub(super) readings: HashMap<String, Reading>,

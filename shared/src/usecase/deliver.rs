@@ -181,7 +181,8 @@ async fn settings_before(mailbox: &impl MailboxReader, notification: &Notificati
     loop {
         let from = notification.at - SETTINGS_WINDOW;
         let found = mailbox.notifications_since(&notification.authority, from, &page).await?;
-        let same = found.items.iter().filter_map(|held| held.notification.access());
+        // One that cannot be read tells of no organisation: it must not keep this one out of the mailbox.
+        let same = found.items.iter().flatten().filter_map(|held| held.notification.access());
         let same = same.filter(|other| other.nhs_number == told.nhs_number);
         codes.extend(same.filter_map(|other| other.organisation.code.clone()));
         page.after = found.next;

@@ -102,7 +102,7 @@ async fn swept(world: &World, function: &str, environment: &[(&str, &str)], stor
     }
 }
 
-/// What is owed to the queue of pushes cannot be sent there; or nothing is owed.
+/// What is owed to the queue of pushes cannot be sent there, or cannot be read; or nothing is owed.
 pub(crate) async fn pushes_owed() -> Scene {
     let receiver = Receiver::start().await;
     let world = seen(1, Some(&format!("{}/asn", receiver.url))).await;
@@ -117,7 +117,37 @@ pub(crate) async fn pushes_owed() -> Scene {
     world.dynamo.put("mailbox", &owing);
     let mut bad = Story::new("a push cannot be queued", WATCHED);
     swept(&world, "asn-push", &[("PUSH_QUEUE_URL", NO_QUEUE)], &mut bad).await;
-    scene(vec![bad, silent()], vec![good])
+    let mut unread = Story::new("one of them cannot be read", WATCHED);
+    owing["pushes"] = json!({"S": "nonsense"});
+    world.dynamo.put("mailbox", &owing);
+    for minute in 0..WATCHED {
+        // It is told, and not by silence: a sweep that fails tells nothing of all others either.
+        let _ = answer(&world, "asn-push", &events::schedule_event(), &mut unread, minute).await;
+    }
+    scene(vec![bad, unread, silent()], vec![good])
+}
+
+/// One of two notifications in a mailbox cannot be read: the other one is listed all the same; or both are.
+pub(crate) async fn mailbox_unreadable() -> Scene {
+    let (mut bad, mut good) = (Story::new("one cannot be read", 5), Story::new("all can be read", 5));
+    let world = seen(2, None).await;
+    relayed(&world, &mut good).await;
+    batch(&world, "asn", "asn-delivery", &[], &mut good).await;
+    let list =
+        Request::new("GET", "/cpis/authorities/E06000001/notifications").caller(&authority_caller(AUTHORITIES[0]));
+    let listed = async |story: &mut Story| {
+        let answer = answer(&world, "asn-mailbox", &list.event(), story, 0).await;
+        assert_eq!(answer["statusCode"], 200, "{answer}");
+        let body: Value = serde_json::from_str(answer["body"].as_str().expect("a body")).expect("JSON");
+        body["items"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(listed(&mut good).await, 2);
+    let mut item =
+        world.dynamo.scan("mailbox").into_iter().find(|item| item.get("state").is_some()).expect("delivered");
+    item["deliveredAt"] = json!({"N": "1"});
+    world.dynamo.put("mailbox", &item);
+    assert_eq!(listed(&mut bad).await, 1);
+    scene(vec![bad], vec![good])
 }
 
 /// An unread notification in the mailbox whose time is over; its item, and the world.

@@ -471,8 +471,8 @@ fn r88_after_an_adoption_nothing_holds_the_new_number() {
         deliver_all(&register);
         let page = PageRequest { limit: 10, after: None };
         let held = run(register.notifications(&code(HARTLEPOOL), None, &page)).expect("a page").items;
-        assert_eq!(held.len(), 1);
-        assert!(!serde_json::to_string(&held).expect("JSON").contains(new.digits()));
+        let [Ok(held)] = &held[..] else { panic!("{held:?}") };
+        assert!(!serde_json::to_string(held).expect("JSON").contains(new.digits()));
         // Nor does the dead-letter queue, where the change can only be set aside.
         let failing = Failing;
         let message = Message {
