@@ -490,6 +490,24 @@ fn r90_the_report_says_how_long_what_lies_there_has_lain() {
 }
 
 #[test]
+fn r90_a_digest_says_nothing_of_how_fast_notifications_are_delivered() {
+    let world = World::new(&daily());
+    let told = world.deliver(1, 0, HERE, &[]).notification;
+    let slow = |n: u128, seconds: i64| {
+        let at = told.at - SignedDuration::from_secs(seconds);
+        let told = Notification { id: Uuid::from_u128(n), at, ..told.clone() };
+        let held = Delivered::new(told, world.clock.now(), &WaysOut::default(), &daily());
+        assert!(run(crate::ports::Mailbox::deliver(&world.register, &held)).expect("delivered"));
+    };
+    (2_u128..).zip([30, 60]).for_each(|(n, seconds)| slow(n, seconds));
+    world.clock.advance(86_400);
+    assert_eq!(world.watch().digests.len(), 1);
+    let report = run(mailbox::ageing(&world.register, &code(HARTLEPOOL), world.clock.now())).expect("read");
+    assert_eq!(report.notifications, 4, "it is a notification all the same");
+    assert_eq!(report.to_deliver.map(|q| (q.p50, q.p95)), Some((30, 60)));
+}
+
+#[test]
 fn r45_an_authoritys_choice_is_in_the_audit_log_before_it_counts() {
     struct Untold<'a>(&'a Register);
     impl Directory for Untold<'_> {
