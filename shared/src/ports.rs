@@ -278,15 +278,24 @@ pub trait AccessSearch: Sync {
     -> impl Future<Output = PortResult<Page<Access>>> + Send;
 }
 
+/// An entry of the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxEntry {
+    /// Where it stands there, which says since when it is owed ([`Owing::since`]), though nothing else of it can be read.
+    pub position: String,
+    /// What is owed.
+    pub owing: PortResult<Owing>,
+}
+
 /// What authorities are still to be told: accesses, and notices of anything else.
 pub trait Outbox: Sync {
-    /// What was owed before a moment, oldest first. An entry that cannot be read is an error in its own place: it must
-    /// not hold up the others.
+    /// What was owed before a moment, oldest first. An entry that cannot be read has an error in its own place: it must
+    /// not hold up the others, nor be overlooked.
     fn owed_before(
         &self,
         moment: Timestamp,
         page: &PageRequest,
-    ) -> impl Future<Output = PortResult<Page<PortResult<Owing>>>> + Send;
+    ) -> impl Future<Output = PortResult<Page<OutboxEntry>>> + Send;
 
     /// Notes that the notifications of these entries are on their way. Repeating it changes nothing.
     fn settle(&self, owing: &[Owing]) -> impl Future<Output = PortResult<()>> + Send;

@@ -8,6 +8,8 @@ mod limits;
 mod mailboxes;
 #[path = "adapters/pushes.rs"]
 mod pushes;
+#[path = "adapters/status.rs"]
+mod status;
 
 use std::collections::BTreeSet;
 
@@ -35,11 +37,12 @@ use cpis::{
     memory::{Register, Tallies},
     ports::{
         AccessHistory, AccessLog, AccessSearch, AuthorityList, ContactLog, Directory, Guard, Mailbox, MailboxReader,
-        NoticeOutbox, Outbox, Page, PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter, PortResult,
-        SettingDirectory, Standing, UploadLog, UploadReader,
+        NoticeOutbox, Outbox, OutboxEntry, Page, PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter,
+        PortResult, SettingDirectory, Standing, UploadLog, UploadReader,
     },
 };
 use jiff::{Timestamp, civil::date};
+use serde_json::json;
 use uuid::Uuid;
 
 trait Store:
@@ -77,6 +80,40 @@ trait Store:
 
 impl Store for Register {}
 impl Store for Dynamo {}
+
+/// Puts into a store what no code of ours has written, and none can read.
+trait Spoiler {
+    /// An entry of the outbox, at a position.
+    fn owe(&self, position: &str);
+
+    /// A notification in a mailbox, in the place of the one that is there.
+    fn spoil(&self, held: &Delivered);
+}
+
+impl Spoiler for Register {
+    fn owe(&self, position: &str) {
+        self.put_unreadable_owing(position);
+    }
+
+    fn spoil(&self, held: &Delivered) {
+        Self::spoil(self, &held.notification.authority, held.notification.id);
+    }
+}
+
+impl Spoiler for cpis_tests::dynamo::Dynamo {
+    fn owe(&self, position: &str) {
+        self.put("outbox", &json!({"mark": {"S": "owed"}, "at_child_id": {"S": position}, "child": {"N": "1"}}));
+    }
+
+    fn spoil(&self, held: &Delivered) {
+        let Notification { authority, id, .. } = &held.notification;
+        let key = json!({"la": {"S": authority.as_str()}, "id": {"S": id.to_string()}});
+        let mut item = self.get("mailbox", &key).expect("delivered");
+        item["deliveredAt"] = json!({"N": "1"});
+        item["pushes"] = json!({"S": "nonsense"});
+        self.put("mailbox", &item);
+    }
+}
 
 fn open() -> Authority {
     Authority {
@@ -121,7 +158,7 @@ async fn in_memory() {
     register.put_authority(open());
     register.put_setting(hospital());
     ["B-SECOND", "A-FIRST"].into_iter().for_each(|code| register.put_pilot(pilot(code)));
-    contract(&register).await;
+    contract(&register, &register).await;
     limits::contract(&Tallies::default()).await;
 }
 
@@ -133,10 +170,17 @@ async fn on_dynamodb() {
         let entry = serde_json::to_value(entry).expect("JSON");
         server.put("directory", &cpis_tests::dynamo::attribute(&entry)["M"]);
     }
+    let dynamo = dynamodb(&server.url);
+    contract(&dynamo, &server).await;
+    limits::contract(&dynamo).await;
+}
+
+/// The register in the tables of a DynamoDB.
+fn dynamodb(url: &str) -> Dynamo {
     let config = config::load(config::Patience::Long).into_builder();
     let credentials = aws_sdk_dynamodb::config::Credentials::new("test", "test", None, None, "test");
     let config = config
-        .endpoint_url(&server.url)
+        .endpoint_url(url)
         .region(aws_sdk_dynamodb::config::Region::new("eu-west-2"))
         .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(credentials))
         .build();
@@ -150,12 +194,10 @@ async fn on_dynamodb() {
         limits: "limits".into(),
         audit: "audit".into(),
     };
-    let dynamo = Dynamo::new(&config, tables);
-    contract(&dynamo).await;
-    limits::contract(&dynamo).await;
+    Dynamo::new(&config, tables)
 }
 
-async fn contract(store: &impl Store) {
+async fn contract(store: &impl Store, spoiler: &impl Spoiler) {
     plans_are_guarded(store).await;
     plans_are_listed_by_authority(store).await;
     contacts_only_go_forward(store).await;
@@ -168,12 +210,13 @@ async fn contract(store: &impl Store) {
     a_search_misses_nothing_while_accesses_are_made(store).await;
     a_search_passes_over_any_number_that_may_not_be_seen(store).await;
     the_outbox_holds_what_is_owed(store).await;
+    an_unreadable_entry_says_since_when_it_is_owed(store, spoiler).await;
     notifications_are_delivered_once(store).await;
     an_access_is_read_back_by_itself(store).await;
     cursors_of_other_lists_are_refused(store).await;
     the_directory_knows_what_was_put_there(store).await;
-    pushes::contract(store).await;
-    mailboxes::contract(store).await;
+    pushes::contract(store, spoiler).await;
+    mailboxes::contract(store, spoiler).await;
     audit::contract(store).await;
 }
 
@@ -537,10 +580,41 @@ async fn a_search_passes_over_any_number_that_may_not_be_seen(store: &impl Store
     assert_eq!(store.search(&own, &page).await.expect("a page").items.len(), 5, "one page, though it takes two calls");
 }
 
+/// What an entry of the outbox says is owed, and since when it says so.
+fn readable(entry: OutboxEntry) -> Owing {
+    let owing = entry.owing.expect("readable");
+    assert_eq!((Owing::since(&entry.position), &entry.position), (owing.at(), &owing.position()));
+    owing
+}
+
+/// One that cannot be read stands in its place all the same, and hides no other.
+async fn an_unreadable_entry_says_since_when_it_is_owed(store: &impl Store, spoiler: &impl Spoiler) {
+    let others = [access(360, 1, 2_000), access(360, 2, 2_020)];
+    for access in &others {
+        store.record(access).await.expect("recorded");
+    }
+    let unreadable = Owing::Access(Box::new(access(360, 3, 2_010))).position();
+    spoiler.owe(&unreadable);
+    for limit in [1, 9] {
+        let found = all(limit, async |page| store.owed_before(at(3_000), &page).await).await;
+        let since: Vec<_> = found.iter().map(|entry| (Owing::since(&entry.position), entry.owing.is_ok())).collect();
+        assert_eq!(since, [(at(2_000), true), (at(2_010), false), (at(2_020), true)], "by {limit}");
+        let error = found[1].owing.clone().expect_err("unreadable");
+        assert_eq!((&found[1].position, error.cause.as_str(), error.retryable), (&unreadable, "ItemUnreadable", false));
+    }
+    store.settle(&others.map(|access| Owing::Access(Box::new(access)))).await.expect("settled");
+    let found = all(9, async |page| store.owed_before(at(3_000), &page).await).await;
+    assert_eq!(
+        found.into_iter().map(|entry| entry.position).collect::<Vec<_>>(),
+        [unreadable],
+        "nothing takes it away"
+    );
+}
+
 async fn the_outbox_holds_what_is_owed(store: &impl Store) {
     let owed = async |limit, moment| {
         let found = all(limit, async |page| store.owed_before(moment, &page).await).await;
-        found.into_iter().collect::<PortResult<Vec<_>>>().expect("readable")
+        found.into_iter().map(readable).collect::<Vec<_>>()
     };
     let everything = || owed(2, at(1_000));
     store.settle(&everything().await).await.expect("settled");
@@ -575,7 +649,7 @@ async fn r95_when_notices_were_last_looked_for_is_remembered_beside(store: &impl
         assert_eq!(store.last_look().await, Ok(Some(at(second))));
     }
     let found = all(3, async |page| store.owed_before(at(1_000), &page).await).await;
-    assert_eq!(found.into_iter().collect::<PortResult<Vec<_>>>().expect("readable"), owed, "it is nothing owed");
+    assert_eq!(found.into_iter().map(readable).collect::<Vec<_>>(), owed, "it is nothing owed");
 }
 
 /// One of each kind that is owed as it stands.
@@ -609,7 +683,7 @@ fn notices() -> [Notification; 4] {
 async fn notices_are_owed_beside_accesses(store: &impl Store, accesses: &[Owing]) {
     let everything = async || {
         let found = all(3, async |page| store.owed_before(at(1_000), &page).await).await;
-        found.into_iter().collect::<PortResult<Vec<_>>>().expect("readable")
+        found.into_iter().map(readable).collect::<Vec<_>>()
     };
     let notices = notices();
     for _ in 0..2 {
@@ -642,7 +716,7 @@ async fn notifications_are_delivered_once(store: &impl Store) {
     assert!(store.deliver(&first).await.expect("delivered"));
     assert!(!store.deliver(&Delivered { delivered_at: at(99), ..first.clone() }).await.expect("held"));
     let authority = la(8);
-    assert_eq!(all(9, async |page| store.notifications(&authority, None, &page).await).await, [first]);
+    assert_eq!(all(9, async |page| store.notifications(&authority, None, &page).await).await, [Ok(first)]);
     let other = la(9);
     assert_eq!(all(9, async |page| store.notifications(&other, None, &page).await).await, []);
 }

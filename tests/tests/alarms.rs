@@ -45,7 +45,7 @@ enum Driver {
 use Driver::{DeadLetters, FunctionErrors, Own, QueueAge, StreamAge};
 
 /// Every alarm, by its logical name.
-const DRIVERS: [(&str, Driver); 40] = [
+const DRIVERS: [(&str, Driver); 41] = [
     ("AsnDeadLettersAlarm", DeadLetters),
     ("RelayDeadLettersAlarm", DeadLetters),
     ("DeliverySetAsideAlarm", Own(|| Box::pin(own::delivery_set_aside()))),
@@ -78,6 +78,7 @@ const DRIVERS: [(&str, Driver); 40] = [
     ("AsnDeliveryErrorsAlarm", FunctionErrors),
     ("AsnPushErrorsAlarm", FunctionErrors),
     ("AsnMailboxErrorsAlarm", FunctionErrors),
+    ("MailboxUnreadableAlarm", Own(|| Box::pin(own::mailbox_unreadable()))),
     ("LedgerDeadLettersAlarm", DeadLetters),
     ("UnauditedAgeAlarm", Own(|| Box::pin(own::unaudited_age()))),
     ("StatementAgeAlarm", Own(|| Box::pin(own::statement_age()))),

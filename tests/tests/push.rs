@@ -11,7 +11,7 @@ mod webhooks;
 use cpis::domain::{
     authority::AuthorityCode,
     notification::{Notification, notification_id},
-    ways_out::WaysOut,
+    ways_out::{PushTask, Way, WaysOut},
 };
 use cpis_tests::{
     events,
@@ -95,9 +95,43 @@ async fn drain(world: &World, queue: &str, function: &Function) -> usize {
     }
 }
 
+/// Escalates what has lain in the mailboxes, as if its time were over, and pushes what is owed then, as if two minutes had passed.
+async fn escalate(world: &World, pusher: &Function) {
+    let overdue = |names: [&str; 2]| {
+        for mut item in world.dynamo.scan("mailbox").into_iter().filter(|item| item.get(names[1]).is_some()) {
+            for name in names {
+                item[name] = json!({"S": "2026-01-01T00:00:00.000Z"});
+            }
+            world.dynamo.put("mailbox", &item);
+        }
+    };
+    let watch = world.start("asn-watch").await;
+    overdue(["wake_at", "escalateAt"]);
+    assert!(watch.invoke_json(&events::schedule_event()).await.answer().is_some(), "{}", watch.output());
+    overdue(["push_at", "push_at"]);
+    assert!(pusher.invoke_json(&events::schedule_event()).await.answer().is_some(), "{}", pusher.output());
+    drain(world, "push", pusher).await;
+}
+
+/// What the second contact must be sent of a notification that was escalated (R85): all that the first was, and since when it is
+/// escalated; and its own id of that message.
+fn escalated(world: &World, notification: &Notification, way: Way) -> (String, Value) {
+    let Notification { id, authority, trace_id, .. } = notification;
+    let mut body = serde_json::to_value(notification).expect("JSON");
+    body["escalatedAt"] = item_of(world, notification)["escalatedAt"]["S"].clone();
+    assert!(body["escalatedAt"].is_string(), "it was escalated: {body}");
+    let own = PushTask::new(authority.clone(), *id, way, *trace_id).id;
+    assert_ne!(own, *id, "the two may share a system, which takes each id once");
+    (own.to_string(), body)
+}
+
+/// A notification's item in the mailbox.
+fn item_of(world: &World, notification: &Notification) -> Value {
+    let key = json!({"la": {"S": notification.authority.as_str()}, "id": {"S": notification.id.to_string()}});
+    world.dynamo.get("mailbox", &key).expect("delivered")
+}
+
 /// How far a notification has come on one way, as its mailbox item says.
 fn push_state(world: &World, notification: &Notification, way: &str) -> Value {
-    let key = json!({"la": {"S": notification.authority.as_str()}, "id": {"S": notification.id.to_string()}});
-    let item = world.dynamo.get("mailbox", &key).expect("delivered");
-    item["pushes"]["M"][way]["M"].clone()
+    item_of(world, notification)["pushes"]["M"][way]["M"].clone()
 }

@@ -11,8 +11,9 @@ use cpis::{
     lambda::{
         config::SystemClock,
         http::{Answer, Incoming, no_such_path, refuse},
+        telemetry::{Event, Level},
     },
-    ports::{AccessReader, Clock, Directory, MailboxReader, ReadingRules},
+    ports::{AccessReader, Clock, Directory, MailboxReader, ReadingRules, Unreadable},
     usecase::mailbox,
     wire::{
         fhir::{Kind, Outcome},
@@ -21,6 +22,8 @@ use cpis::{
 };
 use lambda_http::http::Method;
 use uuid::Uuid;
+
+pub(crate) const SERVICE: &str = "asn-mailbox";
 
 pub(crate) async fn handle(store: &Dynamo, incoming: Incoming) -> Result<Answer, Answer> {
     match (&incoming.method, incoming.route().as_slice()) {
@@ -50,8 +53,16 @@ pub(crate) async fn handle(store: &Dynamo, incoming: Incoming) -> Result<Answer,
 }
 
 async fn list(store: &Dynamo, incoming: &Incoming, authority: &AuthorityCode) -> Result<Answer, Answer> {
-    let found = store.notifications(authority, state(incoming)?, &incoming.page()?).await?;
-    Ok(Answer::page(&entries(&found), "mailbox.listed"))
+    let (found, unreadable) = mailbox::list(store, authority, state(incoming)?, &incoming.page()?).await?;
+    unreadable.iter().for_each(log_unreadable);
+    Ok(Answer::page(&entries(&found), "mailbox.listed").with("unreadable", unreadable.len()))
+}
+
+/// The authority does not see it: an operator must.
+fn log_unreadable(unreadable: &Unreadable) {
+    let event = Event::begin(SERVICE).failed(&unreadable.error).level(Level::Error);
+    let event = event.with("authority", unreadable.authority.as_str()).with("asnId", unreadable.id.as_str());
+    event.metric("MailboxUnreadable", "Count", 1).emit("mailbox.unreadable");
 }
 
 async fn ageing(store: &Dynamo, authority: &AuthorityCode) -> Result<Answer, Answer> {

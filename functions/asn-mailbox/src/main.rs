@@ -21,5 +21,5 @@ async fn main() -> Result<(), Error> {
     };
     let store = Dynamo::new(&aws::load(aws::Patience::Long), tables);
     let store = for_life(store);
-    serve("asn-mailbox", move |incoming| handler::handle(store, incoming)).await
+    serve(handler::SERVICE, move |incoming| handler::handle(store, incoming)).await
 }

@@ -13,7 +13,7 @@ use cpis::{
         telemetry::{Event, Level},
     },
     out::{MeshOut, WebhookOut},
-    ports::{Clock, Mesh, NotTaken, Tracked, Webhooks},
+    ports::{Clock, Mesh, NotTaken, Tracked, Unreadable, Webhooks},
     usecase::push::{Outcome, Pusher, Rested, sweep},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -126,9 +126,11 @@ impl Push {
                 return Err(error.into());
             }
         };
+        swept.unreadable.iter().for_each(log_unreadable);
         let oldest = swept.oldest.map_or(0, |at| SystemClock.now().duration_since(at).as_secs());
         let event =
             event.metric("PushesOwedOldestSeconds", "Seconds", oldest).metric("PushesSwept", "Count", swept.found);
+        let event = event.with("unreadable", swept.unreadable.len());
         match &swept.error {
             Some(error) => event.failed(error).level(Level::Error).emit("push.swept"),
             None => event.emit("push.swept"),
@@ -166,6 +168,13 @@ fn begin(record: &SqsMessage) -> Event {
         .with("authority", attribute("authority"))
         .with("way", attribute("way"))
         .with("traceId", attribute("traceId"))
+}
+
+/// It stays owed: its age tells the operators, this line where it is.
+fn log_unreadable(unreadable: &Unreadable) {
+    let event = Event::begin(SERVICE).failed(&unreadable.error).level(Level::Error);
+    let event = event.with("authority", unreadable.authority.as_str()).with("asnId", unreadable.id.as_str());
+    event.metric("PushUnreadable", "Count", 1).emit("push.unreadable");
 }
 
 fn log(event: Event, outcome: &Outcome) {

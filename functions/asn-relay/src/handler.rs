@@ -43,8 +43,8 @@ pub(crate) async fn handle(outbox: &Dynamo, queue: &AsnQueue, cause: Cause) -> R
     }
 }
 
-/// A record that cannot be read hurts only itself, and is not lost: what it brought is still in the outbox, so the
-/// sweep finds it, and the metric says so until somebody has looked.
+/// A record that cannot be read hurts only itself, and is not lost: what it brought is still in the outbox, where each sweep
+/// finds it. The metric counts it once; what makes somebody look is its age, which the sweep tells as that of any other entry.
 async fn from_stream(outbox: &Dynamo, queue: &AsnQueue, records: Vec<EventRecord>) -> DynamoDbEventResponse {
     let began = Instant::now();
     let records: Vec<_> = records.into_iter().filter(|record| is_of_something_owed(&record.change.new_image)).collect();
@@ -99,6 +99,7 @@ async fn from_sweep(outbox: &Dynamo, queue: &AsnQueue) -> Result<DynamoDbEventRe
     let oldest = swept.oldest.map_or(0, |at| clock.now().duration_since(at).as_secs());
     let event = event.metric("OutboxOldestSeconds", "Seconds", oldest).metric("OutboxSwept", "Count", swept.found);
     let event = event.metric("NotificationsSent", "Count", swept.sent).with("failed", swept.failed);
+    let event = event.with("unreadable", swept.unreadable).with("unreadableAt", swept.unreadable_at);
     let event = with_last_look(event, outbox).await;
     match &swept.error {
         Some(error) => event.failed(error).level(Level::Error).emit("relay.swept"),

@@ -100,7 +100,7 @@ async fn escalated_unread(store: &impl MailboxReader, code: &AuthorityCode) -> P
     let mut page = PageRequest { limit: PAGE, after: None };
     loop {
         let found = store.notifications(code, Some(State::Unread), &page).await?;
-        if found.items.iter().any(|held| held.escalated_at.is_some()) {
+        if found.items.iter().flatten().any(|held| held.escalated_at.is_some()) {
             return Ok(true);
         }
         page.after = found.next;

@@ -13,6 +13,11 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use cpis::{
+    aws::keys::{AT_CHILD_ID, OWED},
+    domain::notification::Owing,
+};
+
 use crate::{
     cli::help,
     dlq::{DeadLetters, table},
@@ -63,7 +68,7 @@ struct Queue {
     oldest: Option<Timestamp>,
 }
 
-/// Accesses whose notifications are not all on their way.
+/// Accesses and notices whose notifications are not all on their way.
 #[derive(Debug, Clone, Default, Serialize)]
 struct Outbox {
     owed: u64,
@@ -202,18 +207,19 @@ async fn oldest_messages(
     found.collect()
 }
 
-/// Counts the outbox, all pages of it; it is in order of time.
+/// Counts the outbox, all pages of it. It is in order of time, and each entry's place says since when it is owed: an access and
+/// a notice hold that in other places, and what cannot be read holds it nowhere else.
 async fn outbox(stack: &Stack) -> Result<Outbox> {
     let call = stack.dynamodb().query().table_name(stack.output("OutboxTable")?).consistent_read(true);
     let call = call.key_condition_expression("mark = :owed");
-    let call = call.expression_attribute_values(":owed", AttributeValue::S("owed".into()));
-    let call = call.projection_expression("#at").expression_attribute_names("#at", "at");
+    let call = call.expression_attribute_values(":owed", AttributeValue::S(OWED.into()));
+    let call = call.projection_expression(AT_CHILD_ID);
     let mut pages = call.into_paginator().send();
     let mut outbox = Outbox::default();
     while let Some(page) = pages.next().await {
         let page = page.map_err(on_aws("read the outbox"))?;
-        let first = page.items().first().and_then(|item| item.get("at")?.as_s().ok()?.parse().ok());
-        outbox.oldest = outbox.oldest.or(first);
+        let first = page.items().first().and_then(|item| item.get(AT_CHILD_ID)?.as_s().ok());
+        outbox.oldest = outbox.oldest.or(first.map(|position| Owing::since(position.as_str())));
         outbox.owed += page.items().len() as u64;
     }
     Ok(outbox)

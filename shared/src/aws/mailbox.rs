@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::{operation::update_item::builders::UpdateItemFluentBuilder, types::AttributeValue};
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::{
@@ -20,7 +21,7 @@ use crate::{
     },
     ports::{
         Mailbox, MailboxMarks, MailboxReader, Page, PageRequest, PortError, PortResult, ReadingRules,
-        ReadingRulesWriter,
+        ReadingRulesWriter, Unreadable,
     },
 };
 
@@ -66,6 +67,13 @@ impl Mailbox for Dynamo {
     }
 }
 
+/// What an item holds, or where the item is that cannot be read: its key can.
+pub(super) fn read<T: DeserializeOwned>(item: Item, step: &'static str) -> Result<T, Unreadable> {
+    let text = |name| item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+    let (authority, id) = (text(LA), text(ID));
+    from_item(item, step).map_err(|error| Unreadable { authority, id, error })
+}
+
 /// Which part of a mailbox is listed.
 enum Part {
     All,
@@ -79,7 +87,7 @@ impl MailboxReader for Dynamo {
         authority: &AuthorityCode,
         state: Option<State>,
         page: &PageRequest,
-    ) -> PortResult<Page<Delivered>> {
+    ) -> PortResult<Page<Result<Delivered, Unreadable>>> {
         self.listed(authority, &state.map_or(Part::All, Part::Of), page).await
     }
 
@@ -92,7 +100,7 @@ impl MailboxReader for Dynamo {
         authority: &AuthorityCode,
         from: Timestamp,
         page: &PageRequest,
-    ) -> PortResult<Page<Delivered>> {
+    ) -> PortResult<Page<Result<Delivered, Unreadable>>> {
         self.listed(authority, &Part::Since(from), page).await
     }
 }
@@ -144,7 +152,7 @@ impl ReadingRulesWriter for Dynamo {
 
 impl Dynamo {
     /// An item of an authority's part of the table.
-    async fn mailbox_item<T: serde::de::DeserializeOwned>(
+    async fn mailbox_item<T: DeserializeOwned>(
         &self,
         authority: &AuthorityCode,
         id: AttributeValue,
@@ -183,7 +191,12 @@ impl Dynamo {
             .expression_attribute_values(":state_at", s(state_at(*state, held.notification.at)))
     }
 
-    async fn listed(&self, authority: &AuthorityCode, part: &Part, page: &PageRequest) -> PortResult<Page<Delivered>> {
+    async fn listed(
+        &self,
+        authority: &AuthorityCode,
+        part: &Part,
+        page: &PageRequest,
+    ) -> PortResult<Page<Result<Delivered, Unreadable>>> {
         const STEP: &str = "mailbox.query";
         let from = after::<2>(page.after.as_ref())?;
         let la = || s(authority.as_str());
@@ -207,7 +220,7 @@ impl Dynamo {
         };
         let from = start(from.map(|[sorted_by, id]| [(LA, la()), (sort, s(sorted_by)), (ID, s(id))]));
         let found = query.set_exclusive_start_key(from).send().await.map_err(failed(STEP))?;
-        let items = found.items.unwrap_or_default().into_iter().map(|item| from_item(item, STEP));
-        Ok(Page { items: items.collect::<PortResult<_>>()?, next: next(found.last_evaluated_key, &[sort, ID]) })
+        let items = found.items.unwrap_or_default().into_iter().map(|item| read(item, STEP));
+        Ok(Page { items: items.collect(), next: next(found.last_evaluated_key, &[sort, ID]) })
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         notification::{Notification, Owing},
         time::sortable,
     },
-    ports::{LookLog, NoticeOutbox, Outbox, Page, PageRequest, PortResult},
+    ports::{LookLog, NoticeOutbox, Outbox, OutboxEntry, Page, PageRequest, PortResult},
 };
 
 /// Holds a notice; an access is the entry itself.
@@ -45,6 +45,12 @@ fn owing(mut item: Item, step: &'static str) -> PortResult<Owing> {
         }
         None => Ok(Owing::Access(Box::new(from_item(item, step)?))),
     }
+}
+
+/// An entry, by its key even where nothing else of it can be read.
+fn entry(item: Item, step: &'static str) -> OutboxEntry {
+    let position = item.get(AT_CHILD_ID).and_then(|position| position.as_s().ok()).cloned().unwrap_or_default();
+    OutboxEntry { position, owing: owing(item, step) }
 }
 
 /// Whether a new image of the outbox's stream is of something owed.
@@ -103,7 +109,7 @@ impl LookLog for Dynamo {
 }
 
 impl Outbox for Dynamo {
-    async fn owed_before(&self, moment: Timestamp, page: &PageRequest) -> PortResult<Page<PortResult<Owing>>> {
+    async fn owed_before(&self, moment: Timestamp, page: &PageRequest) -> PortResult<Page<OutboxEntry>> {
         const STEP: &str = "outbox.query";
         let from = after(page.after.as_ref())?;
         let from = start(from.map(|[position]| [(MARK, s(OWED)), (AT_CHILD_ID, s(position))]));
@@ -116,7 +122,7 @@ impl Outbox for Dynamo {
             .send()
             .await
             .map_err(failed(STEP))?;
-        let items = found.items.unwrap_or_default().into_iter().map(|item| owing(item, STEP));
+        let items = found.items.unwrap_or_default().into_iter().map(|item| entry(item, STEP));
         Ok(Page { items: items.collect(), next: next(found.last_evaluated_key, &[AT_CHILD_ID]) })
     }
 

@@ -12,6 +12,7 @@ use super::{
     dynamo::{Dynamo, Item, after, from_item, limit, n, next, s, start, to_item},
     failure::{failed, unreadable},
     keys::{DUE, ID, LA, PUSH, PUSH_AT, PUSHES},
+    mailbox::read,
 };
 use crate::{
     domain::{
@@ -21,7 +22,7 @@ use crate::{
         time::sortable,
         ways_out::{Push, PushState, PushTask, Pushes, Way},
     },
-    ports::{Circuits, Claim, Page, PageRequest, PortResult, PushLog, PushOutbox, PushesDue},
+    ports::{Circuits, Claim, Page, PageRequest, PortResult, PushEntry, PushLog, PushOutbox, PushesDue},
 };
 
 /// What the index of pushes holds of a notification.
@@ -44,8 +45,15 @@ impl From<Due> for PushesDue {
     }
 }
 
+/// An entry, with its age even where nothing else of it can be read. One that tells no age counts as owed since ever, for somebody
+/// must look at it.
+fn entry(item: Item, step: &'static str) -> PushEntry {
+    let since = item.get(PUSH_AT).and_then(|since| since.as_s().ok()?.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH);
+    PushEntry { since, due: read::<Due>(item, step).map(PushesDue::from) }
+}
+
 impl PushOutbox for Dynamo {
-    async fn pushes_due_before(&self, moment: Timestamp, page: &PageRequest) -> PortResult<Page<PushesDue>> {
+    async fn pushes_due_before(&self, moment: Timestamp, page: &PageRequest) -> PortResult<Page<PushEntry>> {
         const STEP: &str = "mailbox.pushes.query";
         let from = after(page.after.as_ref())?;
         let from = start(from.map(|[at, la, id]| [(PUSH, s(DUE)), (PUSH_AT, s(at)), (LA, s(la)), (ID, s(id))]));
@@ -55,8 +63,7 @@ impl PushOutbox for Dynamo {
             .expression_attribute_values(":due", s(DUE))
             .expression_attribute_values(":moment", s(sortable(moment)));
         let found = query.set_exclusive_start_key(from).send().await.map_err(failed(STEP))?;
-        let items = found.items.unwrap_or_default().into_iter();
-        let items = items.map(|item| from_item::<Due>(item, STEP).map(PushesDue::from)).collect::<PortResult<_>>()?;
+        let items = found.items.unwrap_or_default().into_iter().map(|item| entry(item, STEP)).collect();
         Ok(Page { items, next: next(found.last_evaluated_key, &[PUSH_AT, LA, ID]) })
     }
 

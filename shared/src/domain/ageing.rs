@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     authority::AuthorityCode,
-    notification::{Delivered, State},
+    notification::{Content, Delivered, State},
 };
 
 /// The report looks back so far.
@@ -34,7 +34,8 @@ pub struct Ageing {
     /// For how many seconds the oldest unread one has lain, however old it is; none where all are read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_unread_seconds: Option<i64>,
-    /// From what happened to the mailbox.
+    /// From what happened to the mailbox. A digest is not measured: it is made where it is delivered, and would count as no time,
+    /// though each access in it stands here with its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_deliver: Option<Quantiles>,
     /// From the mailbox to the acknowledgement.
@@ -68,6 +69,7 @@ impl Ageing {
     pub fn of(authority: &AuthorityCode, now: Timestamp, recent: &[Delivered], oldest: Option<Timestamp>) -> Self {
         let count = |state| recent.iter().filter(|held| held.state == state).count();
         let seconds = |times: &mut dyn Iterator<Item = SignedDuration>| times.map(|t| t.as_secs()).collect();
+        let sent = recent.iter().filter(|held| !matches!(held.notification.content, Content::Digest(_)));
         Self {
             authority: authority.clone(),
             as_of: now,
@@ -78,7 +80,7 @@ impl Ageing {
             actioned: count(State::Actioned),
             escalated: recent.iter().filter(|held| held.escalated_at.is_some()).count(),
             oldest_unread_seconds: oldest.map(|at| now.duration_since(at).as_secs().max(0)),
-            to_deliver: Quantiles::of(seconds(&mut recent.iter().map(Delivered::time_to_deliver))),
+            to_deliver: Quantiles::of(seconds(&mut sent.map(Delivered::time_to_deliver))),
             to_acknowledge: Quantiles::of(seconds(&mut recent.iter().filter_map(Delivered::time_to_acknowledge))),
         }
     }

@@ -85,6 +85,17 @@ impl Content {
             Self::Digest(_) => "digest",
         }
     }
+
+    /// Which function raises it, and which delivers it (R89). A digest is made where it is delivered: it passes no queue.
+    const fn actors(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Access(_) => ("flag-lookup", "asn-delivery"),
+            Self::NumberChanged(_) | Self::UploadOverdue(_) | Self::MatchRateLow(_) | Self::PlanMoved(_) => {
+                ("notices", "asn-delivery")
+            }
+            Self::Digest(_) => ("asn-watch", "asn-watch"),
+        }
+    }
 }
 
 /// An access, as it is told. What it does not hold it must never hold: no reason, diagnosis or outcome (R25).
@@ -252,6 +263,13 @@ impl Owing {
             Self::Access(access) => format!("{at}#{}#{}", access.child.as_str(), access.id),
             Self::Notice(notice) => format!("{at}#{}#{}", notice.authority, notice.id),
         }
+    }
+
+    /// Since when what stands at a position is owed: its place alone says so, whatever else of it can be read. A place that tells
+    /// no time counts as owed since ever, for somebody must look at it.
+    #[must_use]
+    pub fn since(position: &str) -> Timestamp {
+        position.split('#').next().and_then(|at| at.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 }
 
@@ -426,12 +444,12 @@ impl Delivered {
     #[must_use]
     pub fn life(&self) -> Vec<Step> {
         let authority = self.notification.authority.as_str();
-        let raised_by = if self.notification.access().is_some() { "flag-lookup" } else { "notices" };
+        let (raised_by, delivered_by) = self.notification.content.actors();
         let by = |named: &Option<String>| named.clone().unwrap_or_else(|| authority.to_owned());
         [
             Some(("owed", self.notification.at, raised_by.to_owned())),
             self.queued_at.map(|at| ("queued", at, "asn-relay".to_owned())),
-            Some(("delivered", self.delivered_at, "asn-delivery".to_owned())),
+            Some(("delivered", self.delivered_at, delivered_by.to_owned())),
             self.escalated_at.map(|at| ("escalated", at, "asn-watch".to_owned())),
             self.acknowledged_at.map(|at| ("acknowledged", at, by(&self.acknowledged_by))),
             self.actioned_at.map(|at| ("actioned", at, by(&self.actioned_by))),
@@ -464,6 +482,8 @@ impl Delivered {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::domain::{
         access::Interaction,
@@ -558,6 +578,50 @@ mod tests {
         assert_eq!(told["viewer"], serde_json::json!({"name": GENERIC_PERSON}));
         assert_eq!(told["organisation"], serde_json::json!({"name": GENERIC_PLACE}));
         assert_eq!((&told["traceId"], &told["accessId"]), (&told["accessId"], &generic.id.to_string().into()));
+    }
+
+    /// One of each kind, and who raises and who delivers it.
+    fn kinds() -> [(Content, [&'static str; 2]); 6] {
+        let access = access(&["E06000001"]).notifications().remove(0).content;
+        let notice = |json| serde_json::from_value(json).expect("a content");
+        let (number, at) = ("9990000018", "2026-11-22T12:00:00Z");
+        let (notices, watch) = (["notices", "asn-delivery"], ["asn-watch", "asn-watch"]);
+        [
+            (access, ["flag-lookup", "asn-delivery"]),
+            (
+                notice(json!({"kind": "number-changed", "nhsNumber": number, "localIds": [], "change": "inactive"})),
+                notices,
+            ),
+            (notice(json!({"kind": "upload-overdue", "due": at})), notices),
+            (
+                notice(json!({
+                    "kind": "match-rate-low", "day": "2026-11-22", "records": 20, "matched": 18, "requiredPercent": 95
+                })),
+                notices,
+            ),
+            (
+                notice(json!({
+                    "kind": "plan-moved", "nhsNumber": number, "localIds": [], "planType": "CPP",
+                    "otherAuthority": "E06000002", "otherName": "Sample", "otherStart": "2026-11-22"
+                })),
+                notices,
+            ),
+            (notice(json!({"kind": "digest", "entries": []})), watch),
+        ]
+    }
+
+    #[test]
+    fn r89_a_life_names_who_raised_and_who_delivered_each_kind() {
+        let mut told = BTreeSet::new();
+        for (content, [raised, delivered]) in kinds() {
+            told.insert(content.kind());
+            let notification = Notification { content, ..access(&["E06000001"]).notifications().remove(0) };
+            let kind = notification.content.kind();
+            let held = Delivered::new(notification, Timestamp::UNIX_EPOCH, &WaysOut::default(), &Reading::default());
+            let life: Vec<_> = held.life().into_iter().map(|step| (step.step, step.by)).collect();
+            assert_eq!(life, [("owed", raised.to_owned()), ("delivered", delivered.to_owned())], "{kind}");
+        }
+        assert_eq!(told.len(), 6, "each kind once: {told:?}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Order::Ascending, Register, lock, page};
+use super::{Order::Ascending, Register, lock, page, register::Tables, unreadable};
 use crate::{
     domain::{
         authority::AuthorityCode,
@@ -16,7 +16,7 @@ use crate::{
     },
     ports::{
         Mailbox, MailboxMarks, MailboxReader, MailboxWatch, Page, PageRequest, PortResult, ReadingRules,
-        ReadingRulesWriter,
+        ReadingRulesWriter, Unreadable,
     },
 };
 
@@ -26,11 +26,35 @@ fn key(held: &Delivered) -> Key {
     (held.notification.authority.to_string(), held.notification.id)
 }
 
-/// A page of those that are meant, by the time of what they tell of.
-fn listed<'a>(held: impl Iterator<Item = &'a Delivered>, request: &PageRequest) -> PortResult<Page<Delivered>> {
+/// A page of an authority's notifications that are meant, by the time of what they tell of.
+fn listed(
+    tables: &Tables,
+    authority: &AuthorityCode,
+    is_meant: impl Fn(&Delivered) -> bool,
+    request: &PageRequest,
+) -> PortResult<Page<Result<Delivered, Unreadable>>> {
     let position = |d: &Delivered| format!("{}|{}", sortable(d.notification.at), d.notification.id);
-    let sorted: BTreeMap<_, _> = held.map(|d| (position(d), d.clone())).collect();
+    let own = tables.mailbox.values().filter(|d| d.notification.authority == *authority && is_meant(d));
+    let sorted: BTreeMap<_, _> = own.map(|d| (position(d), tables.readable(d))).collect();
     page(sorted.into_iter(), Ascending, request)
+}
+
+impl Tables {
+    /// A notification, unless it was spoilt.
+    pub(super) fn readable(&self, held: &Delivered) -> Result<Delivered, Unreadable> {
+        let (authority, id) = key(held);
+        match self.spoilt.contains(&(authority.clone(), id)) {
+            true => Err(Unreadable { authority, id: id.to_string(), error: unreadable("mailbox.query") }),
+            false => Ok(held.clone()),
+        }
+    }
+}
+
+impl Register {
+    /// Makes a notification in a mailbox one that cannot be read.
+    pub fn spoil(&self, authority: &AuthorityCode, id: Uuid) {
+        lock(&self.0).spoilt.insert((authority.to_string(), id));
+    }
 }
 
 /// What the index of wakes has of a notification, by its place there.
@@ -60,14 +84,14 @@ impl MailboxReader for Register {
         authority: &AuthorityCode,
         state: Option<State>,
         request: &PageRequest,
-    ) -> PortResult<Page<Delivered>> {
-        let tables = lock(&self.0);
-        let own = tables.mailbox.values().filter(|d| d.notification.authority == *authority);
-        listed(own.filter(|d| state.is_none_or(|state| d.state == state)), request)
+    ) -> PortResult<Page<Result<Delivered, Unreadable>>> {
+        listed(&lock(&self.0), authority, |d| state.is_none_or(|state| d.state == state), request)
     }
 
     async fn notification(&self, authority: &AuthorityCode, id: Uuid) -> PortResult<Option<Delivered>> {
-        Ok(lock(&self.0).mailbox.get(&(authority.to_string(), id)).cloned())
+        let tables = lock(&self.0);
+        let held = tables.mailbox.get(&(authority.to_string(), id));
+        held.map(|held| tables.readable(held)).transpose().map_err(|unreadable| unreadable.error)
     }
 
     async fn notifications_since(
@@ -75,10 +99,8 @@ impl MailboxReader for Register {
         authority: &AuthorityCode,
         from: Timestamp,
         request: &PageRequest,
-    ) -> PortResult<Page<Delivered>> {
-        let tables = lock(&self.0);
-        let own = tables.mailbox.values().filter(|d| d.notification.authority == *authority);
-        listed(own.filter(|d| d.notification.at >= from), request)
+    ) -> PortResult<Page<Result<Delivered, Unreadable>>> {
+        listed(&lock(&self.0), authority, |d| d.notification.at >= from, request)
     }
 }
 

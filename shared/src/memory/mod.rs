@@ -48,6 +48,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// As the real adapters say it of what is not of the shape that this code writes.
+fn unreadable(step: &'static str) -> PortError {
+    PortError { step, cause: "ItemUnreadable".into(), retryable: false }
+}
+
 /// Which way a list runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {

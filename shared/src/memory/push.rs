@@ -10,10 +10,11 @@ use crate::{
     domain::{
         authority::AuthorityCode,
         circuit::Circuit,
+        notification::Delivered,
         time::sortable,
         ways_out::{Push, PushState, PushTask, Way},
     },
-    ports::{Circuits, Claim, Page, PageRequest, PortResult, PushLog, PushOutbox, PushesDue},
+    ports::{Circuits, Claim, Page, PageRequest, PortResult, PushEntry, PushLog, PushOutbox, PushesDue},
 };
 
 /// What is kept beside the mailbox.
@@ -26,15 +27,17 @@ pub(super) struct PushTables {
 }
 
 impl PushOutbox for Register {
-    async fn pushes_due_before(&self, moment: Timestamp, request: &PageRequest) -> PortResult<Page<PushesDue>> {
+    async fn pushes_due_before(&self, moment: Timestamp, request: &PageRequest) -> PortResult<Page<PushEntry>> {
         let tables = lock(&self.0);
         let due = tables.push.due.iter().filter(|(_, since)| **since < moment);
         let sorted: BTreeMap<_, _> = due
             .filter_map(|((la, id), since)| {
-                let held = tables.mailbox.get(&(la.clone(), *id))?;
-                let tasks = PushTask::all(&held.notification, &held.pushes).collect();
-                let due = PushesDue { authority: held.notification.authority.clone(), id: *id, since: *since, tasks };
-                Some((format!("{}|{la}|{id}", sortable(*since)), due))
+                let held = tables.readable(tables.mailbox.get(&(la.clone(), *id))?);
+                let due = held.map(|Delivered { notification, pushes, .. }| {
+                    let tasks = PushTask::all(&notification, &pushes).collect();
+                    PushesDue { authority: notification.authority.clone(), id: *id, since: *since, tasks }
+                });
+                Some((format!("{}|{la}|{id}", sortable(*since)), PushEntry { since: *since, due }))
             })
             .collect();
         page(sorted.into_iter(), Ascending, request)

@@ -12,6 +12,7 @@ use super::{
     Order::{Ascending, Descending},
     lock, page,
     push::PushTables,
+    unreadable,
 };
 use crate::{
     domain::{
@@ -30,8 +31,8 @@ use crate::{
     },
     ports::{
         AccessHistory, AccessLog, AccessReader, AccessSearch, AuthorityList, ContactLog, ContactStanding, Directory,
-        Guard, LookLog, NoticeOutbox, Outbox, Page, PageRequest, PlanReader, PlanRegister, PlanWrite, PlanWriter,
-        PortError, PortResult, SettingDirectory, Standing, Unaudited, UploadLog, UploadReader,
+        Guard, LookLog, NoticeOutbox, Outbox, OutboxEntry, Page, PageRequest, PlanReader, PlanRegister, PlanWrite,
+        PlanWriter, PortError, PortResult, SettingDirectory, Standing, Unaudited, UploadLog, UploadReader,
     },
 };
 
@@ -46,10 +47,14 @@ pub(super) struct Tables {
     unaudited: BTreeSet<(String, Uuid)>,
     /// Notices that are still owed, by their place in the outbox.
     notices: BTreeMap<String, Notification>,
+    /// Places in the outbox of what cannot be read.
+    unreadable: BTreeSet<String>,
     looked: Option<Timestamp>,
     uploads: BTreeMap<(String, u64), Upload>,
     contacts: HashMap<String, ContactStanding>,
     pub(super) mailbox: BTreeMap<(String, Uuid), Delivered>,
+    /// Keys of what in the mailboxes cannot be read.
+    pub(super) spoilt: BTreeSet<(String, Uuid)>,
     directory: HashMap<String, Authority>,
     pub(super) push: PushTables,
     pub(super) readings: HashMap<String, Reading>,
@@ -65,6 +70,11 @@ impl Register {
     /// An entry of the directory.
     pub fn put_authority(&self, authority: Authority) {
         lock(&self.0).directory.insert(authority.code.to_string(), authority);
+    }
+
+    /// An entry of the outbox that cannot be read, at a place there.
+    pub fn put_unreadable_owing(&self, position: &str) {
+        lock(&self.0).unreadable.insert(position.to_owned());
     }
 
     /// A health care setting's entry of the directory.
@@ -246,13 +256,17 @@ impl AccessSearch for Register {
 }
 
 impl Outbox for Register {
-    async fn owed_before(&self, moment: Timestamp, request: &PageRequest) -> PortResult<Page<PortResult<Owing>>> {
+    async fn owed_before(&self, moment: Timestamp, request: &PageRequest) -> PortResult<Page<OutboxEntry>> {
         let tables = lock(&self.0);
         let accesses = tables.accesses.values().filter(|(_, owed)| *owed);
         let accesses = accesses.map(|(access, _)| Owing::Access(Box::new(access.clone())));
         let notices = tables.notices.values().map(|notice| Owing::Notice(Box::new(notice.clone())));
-        let owed = accesses.chain(notices).filter(|owing| owing.at() < moment);
-        let sorted: BTreeMap<_, _> = owed.map(|owing| (owing.position(), Ok(owing))).collect();
+        let readable = accesses.chain(notices).map(|owing| (owing.position(), Ok(owing)));
+        let unreadable = tables.unreadable.iter().map(|position| (position.clone(), Err(unreadable("outbox.query"))));
+        let before = sortable(moment);
+        let owed = readable.chain(unreadable).filter(|(position, _)| *position < before);
+        let entry = |(position, owing): (String, _)| (position.clone(), OutboxEntry { position, owing });
+        let sorted: BTreeMap<_, _> = owed.map(entry).collect();
         page(sorted.into_iter(), Ascending, request)
     }
 

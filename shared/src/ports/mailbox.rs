@@ -5,7 +5,7 @@ use std::future::Future;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Page, PageRequest, PortResult};
+use super::{Page, PageRequest, PortError, PortResult};
 use crate::domain::{
     authority::AuthorityCode,
     notification::{Delivered, State, Taken, Weighed},
@@ -19,15 +19,27 @@ pub trait Mailbox: Sync {
     fn deliver(&self, delivered: &Delivered) -> impl Future<Output = PortResult<bool>> + Send;
 }
 
+/// Something in a mailbox that is not of the shape that this code writes. It hurts only itself, and has to be seen by an operator,
+/// who finds it by its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Whose mailbox.
+    pub authority: String,
+    /// Under which id.
+    pub id: String,
+    /// What reading it comes to.
+    pub error: PortError,
+}
+
 /// An authority's mailbox, to read.
 pub trait MailboxReader: Sync {
-    /// Notifications, oldest first; of one state, or all.
+    /// Notifications, oldest first; of one state, or all. One that cannot be read is told in its own place.
     fn notifications(
         &self,
         authority: &AuthorityCode,
         state: Option<State>,
         page: &PageRequest,
-    ) -> impl Future<Output = PortResult<Page<Delivered>>> + Send;
+    ) -> impl Future<Output = PortResult<Page<Result<Delivered, Unreadable>>>> + Send;
 
     /// One of them, read consistently.
     fn notification(
@@ -36,13 +48,13 @@ pub trait MailboxReader: Sync {
         id: Uuid,
     ) -> impl Future<Output = PortResult<Option<Delivered>>> + Send;
 
-    /// Those of what happened at a moment or later, oldest first.
+    /// Those of what happened at a moment or later, oldest first. One that cannot be read is told in its own place.
     fn notifications_since(
         &self,
         authority: &AuthorityCode,
         from: Timestamp,
         page: &PageRequest,
-    ) -> impl Future<Output = PortResult<Page<Delivered>>> + Send;
+    ) -> impl Future<Output = PortResult<Page<Result<Delivered, Unreadable>>>> + Send;
 }
 
 /// An authority's mailbox, to mark what has been done (R89).

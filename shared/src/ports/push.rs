@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{Page, PageRequest, PortResult};
+use super::{Page, PageRequest, PortResult, Unreadable};
 use crate::domain::{
     authority::AuthorityCode,
     circuit::Circuit,
@@ -22,12 +22,13 @@ pub trait PushQueue: Sync {
 
 /// The delivered notifications whose push tasks are still owed to the queue.
 pub trait PushOutbox: Sync {
-    /// The tasks of those delivered before a moment, oldest first.
+    /// The tasks of those delivered before a moment, oldest first. One that cannot be read is told in its own place: it must not
+    /// hold up the others, nor be overlooked.
     fn pushes_due_before(
         &self,
         moment: Timestamp,
         page: &PageRequest,
-    ) -> impl Future<Output = PortResult<Page<PushesDue>>> + Send;
+    ) -> impl Future<Output = PortResult<Page<PushEntry>>> + Send;
 
     /// Notes that the push tasks which a notification has owed since a moment are in the queue; what it owes since another one,
     /// it owes still. Repeating it changes nothing.
@@ -37,6 +38,15 @@ pub trait PushOutbox: Sync {
         id: Uuid,
         since: Timestamp,
     ) -> impl Future<Output = PortResult<()>> + Send;
+}
+
+/// An entry of the list of pushes that are owed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushEntry {
+    /// Since when, whatever else of it can be read.
+    pub since: Timestamp,
+    /// What is owed.
+    pub due: Result<PushesDue, Unreadable>,
 }
 
 /// A delivered notification whose push tasks are owed to the queue.

@@ -11,7 +11,9 @@ use crate::{
         notification::{Content, Delivered, State, Taken},
         reading::{Cadence, Reading},
     },
-    ports::{AuditLog, Directory, MailboxMarks, MailboxReader, PageRequest, PortResult, ReadingRulesWriter},
+    ports::{
+        AuditLog, Directory, MailboxMarks, MailboxReader, Page, PageRequest, PortResult, ReadingRulesWriter, Unreadable,
+    },
 };
 
 /// How many notifications are read at a time.
@@ -106,7 +108,34 @@ pub async fn set_reading(
     store.set_reading(authority, reading).await
 }
 
-/// An authority's mailbox in figures (R90).
+/// A part of an authority's mailbox. What cannot be read is left out, and told by itself: somebody must look at it.
+///
+/// # Errors
+/// Where the mailbox cannot be read.
+pub async fn list(
+    store: &impl MailboxReader,
+    authority: &AuthorityCode,
+    state: Option<State>,
+    page: &PageRequest,
+) -> PortResult<(Page<Delivered>, Vec<Unreadable>)> {
+    let found = store.notifications(authority, state, page).await?;
+    let (items, unreadable) = apart(found.items);
+    Ok((Page { items, next: found.next }, unreadable))
+}
+
+/// What can be read, and what cannot.
+fn apart(items: Vec<Result<Delivered, Unreadable>>) -> (Vec<Delivered>, Vec<Unreadable>) {
+    let (mut readable, mut unreadable) = (Vec::with_capacity(items.len()), Vec::new());
+    for item in items {
+        match item {
+            Ok(held) => readable.push(held),
+            Err(error) => unreadable.push(error),
+        }
+    }
+    (readable, unreadable)
+}
+
+/// An authority's mailbox in figures (R90). What cannot be read counts in none of them.
 ///
 /// # Errors
 /// Where it cannot be read.
@@ -116,7 +145,7 @@ pub async fn ageing(store: &impl MailboxReader, authority: &AuthorityCode, now: 
     let mut recent = Vec::new();
     loop {
         let found = store.notifications_since(authority, since, &page).await?;
-        recent.extend(found.items);
+        recent.extend(found.items.into_iter().flatten());
         page.after = found.next;
         if page.after.is_none() {
             break;
@@ -139,9 +168,10 @@ async fn older_unread(
     let mut oldest: Option<Timestamp> = None;
     loop {
         let found = store.notifications(authority, Some(State::Unread), &page).await?;
-        let older: Vec<_> = found.items.iter().take_while(|held| held.notification.at < since).collect();
+        let (items, _) = apart(found.items);
+        let older: Vec<_> = items.iter().take_while(|held| held.notification.at < since).collect();
         oldest = oldest.into_iter().chain(older.iter().map(|held| held.delivered_at)).min();
-        page.after = found.next.filter(|_| older.len() == found.items.len());
+        page.after = found.next.filter(|_| older.len() == items.len());
         if page.after.is_none() {
             return Ok(oldest);
         }

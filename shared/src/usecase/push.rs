@@ -19,7 +19,7 @@ use crate::{
     },
     ports::{
         Again, Circuits, Claim, Clock, Directory, FailedDeliveries, Mesh, NotTaken, PageRequest, PortError, PortResult,
-        PushLog, PushOutbox, PushQueue, Tracked, Webhooks,
+        PushLog, PushOutbox, PushQueue, Tracked, Unreadable, Webhooks,
     },
 };
 
@@ -397,7 +397,9 @@ pub struct Swept {
     pub found: usize,
     /// Those whose pushes are queued now.
     pub queued: usize,
-    /// When the oldest of those found was delivered.
+    /// Those that cannot be read; they stay owed.
+    pub unreadable: Vec<Unreadable>,
+    /// When the oldest of those found was delivered, whether it can be read or not.
     pub oldest: Option<Timestamp>,
     /// The last error met.
     pub error: Option<PortError>,
@@ -414,11 +416,14 @@ pub async fn sweep(outbox: &impl PushOutbox, queue: &impl PushQueue, clock: &imp
     loop {
         let due = outbox.pushes_due_before(before, &page).await?;
         swept.found += due.items.len();
-        swept.oldest = swept.oldest.or(due.items.first().map(|due| due.since));
-        for due in due.items {
-            match queue_pushes(outbox, queue, &due.tasks, due.since).await {
-                Ok(()) => swept.queued += 1,
-                Err(error) => swept.error = Some(error),
+        swept.oldest = swept.oldest.or(due.items.first().map(|entry| entry.since));
+        for entry in due.items {
+            match entry.due {
+                Ok(due) => match queue_pushes(outbox, queue, &due.tasks, due.since).await {
+                    Ok(()) => swept.queued += 1,
+                    Err(error) => swept.error = Some(error),
+                },
+                Err(unreadable) => swept.unreadable.push(unreadable),
             }
         }
         page.after = due.next;

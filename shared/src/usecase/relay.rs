@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::simulation::{self, Bug};
 use crate::{
     domain::notification::Owing,
-    ports::{Clock, NotificationQueue, Outbox, PageRequest, PortError, PortResult},
+    ports::{Clock, NotificationQueue, Outbox, OutboxEntry, PageRequest, PortError, PortResult},
 };
 
 /// What is still owed after this time is swept: the stream has had its chance.
@@ -72,10 +72,38 @@ pub struct Swept {
     pub sent: usize,
     /// Entries that could not be read, or whose notifications could not be sent; the next sweep tries them again.
     pub failed: usize,
-    /// Since when the oldest of those found is owed.
+    /// How many of them could not be read.
+    pub unreadable: usize,
+    /// Where the oldest of those stands in the outbox.
+    pub unreadable_at: Option<String>,
+    /// Since when the oldest of those found is owed, whether it can be read or not.
     pub oldest: Option<Timestamp>,
     /// The last error met.
     pub error: Option<PortError>,
+}
+
+impl Swept {
+    /// Counts a page of entries; those that can be read.
+    fn look_at(&mut self, entries: Vec<OutboxEntry>) -> Vec<Owing> {
+        self.found += entries.len();
+        let mut readable = Vec::with_capacity(entries.len());
+        for OutboxEntry { position, owing } in entries {
+            match owing {
+                Ok(owing) => readable.push(owing),
+                Err(error) => {
+                    self.unreadable += 1;
+                    self.unreadable_at.get_or_insert(position);
+                    self.fail(error);
+                }
+            }
+        }
+        readable
+    }
+
+    fn fail(&mut self, error: PortError) {
+        self.failed += 1;
+        self.error = Some(error);
+    }
 }
 
 /// Relays everything that is older than [`SWEEP_AFTER`] and still owed, however long the stream has been down.
@@ -92,23 +120,13 @@ pub async fn sweep(outbox: &impl Outbox, queue: &impl NotificationQueue, clock: 
     let mut swept = Swept::default();
     loop {
         let owed = outbox.owed_before(before, &page).await?;
-        swept.found += owed.items.len();
-        let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
-        for owing in owed.items {
-            match owing {
-                Ok(owing) => readable.push(owing),
-                Err(error) => unreadable.push(Relayed::Failed(error)),
-            }
-        }
-        swept.oldest = swept.oldest.or(readable.first().map(Owing::at));
+        swept.oldest = swept.oldest.or(owed.items.first().map(|entry| Owing::since(&entry.position)));
+        let readable = swept.look_at(owed.items);
         let (relayed, settled) = relay(outbox, queue, clock, &readable).await;
-        for outcome in relayed.into_iter().chain(unreadable) {
+        for outcome in relayed {
             match outcome {
                 Relayed::Sent { notifications } => swept.sent += notifications,
-                Relayed::Failed(error) => {
-                    swept.failed += 1;
-                    swept.error = Some(error);
-                }
+                Relayed::Failed(error) => swept.fail(error),
             }
         }
         swept.error = settled.err().or(swept.error);

@@ -44,7 +44,8 @@ impl Settings {
         let mut page = PageRequest { limit: PAGE, after: None };
         loop {
             let found = mailbox.notifications_since(authority, first - SETTINGS_WINDOW, &page).await?;
-            found.items.iter().for_each(|held| seen.note(&held.notification));
+            // One that cannot be read tells of no organisation: it must keep no other out of the mailbox.
+            found.items.iter().flatten().for_each(|held| seen.note(&held.notification));
             page.after = found.next;
             if page.after.is_none() {
                 return Ok(seen);

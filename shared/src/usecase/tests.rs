@@ -307,7 +307,7 @@ fn owed(register: &Register) -> Vec<Access> {
         Owing::Access(access) => Some(*access),
         Owing::Notice(_) => None,
     };
-    items.into_iter().filter_map(|owing| access(owing.expect("readable"))).collect()
+    items.into_iter().filter_map(|entry| access(entry.owing.expect("readable"))).collect()
 }
 
 #[test]
@@ -526,6 +526,29 @@ fn r26_what_the_queue_did_not_take_stays_owed_and_the_sweep_sends_it() {
         })
         .collect();
     assert_eq!((queue.told().len(), ids.len()), (5, 4), "one was sent twice, under the same id");
+}
+
+#[test]
+fn what_cannot_be_read_is_as_old_as_its_place_in_the_outbox_says_and_holds_nothing_up() {
+    let (register, queue, clock) = (register(), Queue::default(), clock());
+    upload(&register, HARTLEPOOL, file(1, "020 7946 0001", &[(0, Change::Start)])).expect("an answer");
+    let well = Asked::of(0).plans(&register).expect("an answer").access;
+    clock.advance(121);
+    for position in ["2026-11-22T11:00:00.000Z#a#b", "2026-11-22T12:00:00.500Z#a#b"] {
+        register.put_unreadable_owing(position);
+    }
+    for sent in [1, 0] {
+        let swept = run(sweep(&register, &queue, &clock)).expect("swept");
+        assert_eq!((swept.sent, swept.failed, swept.unreadable), (sent, 2, 2));
+        assert_eq!(swept.oldest, "2026-11-22T11:00:00Z".parse().ok(), "sweep after sweep");
+        assert_eq!(swept.unreadable_at.as_deref(), Some("2026-11-22T11:00:00.000Z#a#b"));
+        assert_eq!(swept.error.expect("it is told").cause, "ItemUnreadable");
+    }
+    let [Sent::Notification(asn)] = &queue.told()[..] else { panic!("{:?}", queue.told()) };
+    assert_eq!(**asn, well.notifications()[0]);
+    // What stands there under no time at all is found, and counts as the oldest.
+    register.put_unreadable_owing("1#");
+    assert_eq!(run(sweep(&register, &queue, &clock)).expect("swept").oldest, Some(Timestamp::UNIX_EPOCH));
 }
 
 #[test]

@@ -1,20 +1,17 @@
 //! What the mailboxes promise: of each step the first one stands, what is left lying is found, and a digest goes out whole.
 
-use cpis::{
-    domain::{
-        authority::AuthorityCode,
-        notice::Digest,
-        notification::{Delivered, Notification, State, Taken},
-        reading::{Cadence, Reading},
-        signal::Signal,
-        ways_out::{MeshBox, Way, WaysOut, Webhook},
-    },
-    ports::PushesDue,
+use cpis::domain::{
+    authority::AuthorityCode,
+    notice::Digest,
+    notification::{Delivered, Notification, State, Taken},
+    reading::{Cadence, Reading},
+    signal::Signal,
+    ways_out::{MeshBox, Way, WaysOut, Webhook},
 };
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Store, all, at, delivered, la};
+use super::{Spoiler, Store, all, at, delivered, la, pushes::owed};
 
 /// Authority of these tests.
 const OURS: u32 = 50;
@@ -43,13 +40,14 @@ fn taken(second: i64, by: &str) -> Taken {
     Taken { at: at(second), by: by.into() }
 }
 
-pub(crate) async fn contract(store: &impl Store) {
+pub(crate) async fn contract(store: &impl Store, spoiler: &impl Spoiler) {
     r89_of_each_step_the_first_one_stands(store).await;
     r85_what_is_left_unread_is_found_and_escalated_once(store).await;
     r83_what_is_known_of_who_else_saw_the_child_is_noted_once(store).await;
     r84_a_digest_goes_out_whole_or_not_at_all(store).await;
     an_authority_reads_by_its_own_rules(store).await;
     what_happened_since_a_moment_is_listed(store).await;
+    one_that_cannot_be_read_hides_no_other(store, spoiler).await;
 }
 
 async fn r89_of_each_step_the_first_one_stands(store: &impl Store) {
@@ -84,7 +82,7 @@ async fn r89_of_each_step_the_first_one_stands(store: &impl Store) {
         (Some(State::Actioned), &[4, 5]),
     ] {
         let found = all(2, async |page| store.notifications(&authority, state, &page).await).await;
-        let found: Vec<_> = found.iter().map(|d| d.notification.id).collect();
+        let found: Vec<_> = found.into_iter().map(|d| d.expect("readable").notification.id).collect();
         assert_eq!(found, expected.iter().map(|n| id(*n)).collect::<Vec<_>>(), "{state:?}");
     }
 }
@@ -123,14 +121,14 @@ async fn r85_what_is_left_unread_is_found_and_escalated_once(store: &impl Store)
     assert_eq!((now.escalated_at, now.escalate_at, now.state), (Some(at(800)), None, State::Unread));
     assert_eq!(now.pushes.keys().copied().collect::<Vec<_>>(), [Way::Webhook, Way::SecondWebhook, Way::SecondMesh]);
     // What is to be pushed besides is owed from then on.
-    let due: Vec<PushesDue> = all(9, async |page| store.pushes_due_before(at(802), &page).await).await;
+    let due = owed(store, at(802)).await;
     let due: Vec<_> = due.into_iter().filter(|due| due.authority == la(OURS)).map(|due| (due.id, due.since)).collect();
     assert_eq!(due[due.len() - 2..], [(ids[0], at(800)), (ids[1], at(801))], "{due:?}");
     // A sweep that saw what was owed before the escalation has queued the first contact's push, and not the second's.
     store.pushes_queued(&la(OURS), ids[0], held[0].delivered_at).await.expect("an answer");
-    let due = async || -> Vec<PushesDue> { all(9, async |page| store.pushes_due_before(at(802), &page).await).await };
-    let owed = due().await.into_iter().find(|due| due.id == ids[0]).expect("still owed");
-    assert!(owed.tasks.iter().any(|task| task.way == Way::SecondMesh), "{owed:?}");
+    let due = async || owed(store, at(802)).await;
+    let still = due().await.into_iter().find(|due| due.id == ids[0]).expect("still owed");
+    assert!(still.tasks.iter().any(|task| task.way == Way::SecondMesh), "{still:?}");
     store.pushes_queued(&la(OURS), ids[0], at(800)).await.expect("noted");
     assert!(due().await.iter().all(|due| due.id != ids[0]));
     // What was escalated and is unread can be counted; that it is read ends that.
@@ -228,5 +226,32 @@ async fn what_happened_since_a_moment_is_listed(store: &impl Store) {
         store.deliver(&delivered(53, u128::from(n), 10 * i64::from(n))).await.expect("delivered");
     }
     let found = all(2, async |page| store.notifications_since(&authority, at(20), &page).await).await;
-    assert_eq!(found.iter().map(|d| d.notification.at).collect::<Vec<_>>(), [at(20), at(30), at(40)]);
+    let moments: Vec<_> = found.into_iter().map(|d| d.expect("readable").notification.at).collect();
+    assert_eq!(moments, [at(20), at(30), at(40)]);
+}
+
+/// Whichever part of the mailbox is listed, it stands in its own place, by its key.
+async fn one_that_cannot_be_read_hides_no_other(store: &impl Store, spoiler: &impl Spoiler) {
+    let authority = la(54);
+    let held = [(540, 0), (541, 10), (542, 20)].map(|(n, second)| delivered(54, n, second));
+    for one in &held {
+        store.deliver(one).await.expect("delivered");
+    }
+    spoiler.spoil(&held[1]);
+    let spoilt = held[1].notification.id;
+    for limit in [1, 9] {
+        let lists = [
+            all(limit, async |page| store.notifications(&authority, None, &page).await).await,
+            all(limit, async |page| store.notifications(&authority, Some(State::Unread), &page).await).await,
+            all(limit, async |page| store.notifications_since(&authority, at(0), &page).await).await,
+        ];
+        for [first, second, third] in lists.map(|list| <[_; 3]>::try_from(list).expect("three")) {
+            assert_eq!((first.as_ref(), third.as_ref()), (Ok(&held[0]), Ok(&held[2])), "by {limit}");
+            let unreadable = second.expect_err("unreadable");
+            assert_eq!((unreadable.authority.as_str(), unreadable.id), (authority.as_str(), spoilt.to_string()));
+            assert_eq!((&*unreadable.error.cause, unreadable.error.retryable), ("ItemUnreadable", false));
+        }
+    }
+    let alone = store.notification(&authority, spoilt).await.expect_err("unreadable");
+    assert_eq!(alone.cause, "ItemUnreadable");
 }

@@ -6,11 +6,12 @@ use cpis::{
         notification::Delivered,
         ways_out::{MeshBox, Push, PushState, PushTask, Way, WaysOut, Webhook},
     },
-    ports::{Claim, Page, PageRequest, PushesDue},
+    ports::{Claim, PushEntry, PushesDue},
 };
+use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Store, all, at, delivered, la};
+use super::{Spoiler, Store, all, at, delivered, la};
 
 /// Authority of these tests.
 const OURS: u32 = 40;
@@ -27,15 +28,27 @@ fn both() -> WaysOut {
     }
 }
 
+/// The pushes that are owed before a moment.
+pub(crate) async fn owed(store: &impl Store, moment: Timestamp) -> Vec<PushesDue> {
+    let found = all(1, async |page| store.pushes_due_before(moment, &page).await).await;
+    let readable = |entry: PushEntry| {
+        let due = entry.due.expect("readable");
+        assert_eq!(due.since, entry.since);
+        due
+    };
+    found.into_iter().map(readable).collect()
+}
+
 fn task(delivered: &Delivered, way: Way) -> PushTask {
     PushTask::all(&delivered.notification, &delivered.pushes).find(|t| t.way == way).expect("chosen")
 }
 
-pub(crate) async fn contract(store: &impl Store) {
+pub(crate) async fn contract(store: &impl Store, spoiler: &impl Spoiler) {
     r73_what_is_owed_is_found_until_it_is_queued(store).await;
     r73_one_pushes_at_a_time_and_what_was_sent_stays_sent(store).await;
     r73_a_message_that_was_never_collected_is_given_up(store).await;
     r75_of_two_who_change_a_circuit_one_wins(store).await;
+    r73_one_that_cannot_be_read_says_since_when_it_is_owed(store, spoiler).await;
 }
 
 async fn r73_what_is_owed_is_found_until_it_is_queued(store: &impl Store) {
@@ -44,12 +57,7 @@ async fn r73_what_is_owed_is_found_until_it_is_queued(store: &impl Store) {
     for delivered in &held {
         assert!(store.deliver(delivered).await.expect("delivered"));
     }
-    let due = async |moment| -> Vec<PushesDue> {
-        all(1, async |page: PageRequest| -> cpis::ports::PortResult<Page<PushesDue>> {
-            store.pushes_due_before(moment, &page).await
-        })
-        .await
-    };
+    let due = async |moment| owed(store, moment).await;
     let ids = |found: &[PushesDue]| found.iter().map(|due| due.id).collect::<Vec<_>>();
     let [first, second] = [&held[0], &held[1]].map(|d| d.notification.id);
     let found = due(at(1_000)).await;
@@ -68,7 +76,7 @@ async fn r73_what_is_owed_is_found_until_it_is_queued(store: &impl Store) {
     assert_eq!(due(at(1_000)).await, []);
     let ours = la(OURS);
     let listed = all(9, async |page| store.notifications(&ours, None, &page).await).await;
-    assert_eq!(listed, held, "the mailbox shows how far each push has come");
+    assert_eq!(listed, held.map(Ok), "the mailbox shows how far each push has come");
 }
 
 async fn r73_one_pushes_at_a_time_and_what_was_sent_stays_sent(store: &impl Store) {
@@ -133,5 +141,37 @@ async fn r75_of_two_who_change_a_circuit_one_wins(store: &impl Store) {
     assert_eq!(store.circuit(&authority, way).await, Ok(open));
     assert_eq!(store.circuit(&authority, Way::Mesh).await, Ok(Circuit::default()), "each receiver by itself");
     let listed = all(9, async |page| store.notifications(&authority, None, &page).await).await;
-    assert!(listed.iter().all(|d| d.notification.authority == authority), "a circuit is no notification");
+    let is_own = |d: &Result<Delivered, _>| d.as_ref().is_ok_and(|d| d.notification.authority == authority);
+    assert!(listed.iter().all(is_own), "a circuit is no notification");
+}
+
+/// Its age counts, and it hides none of the others.
+async fn r73_one_that_cannot_be_read_says_since_when_it_is_owed(store: &impl Store, spoiler: &impl Spoiler) {
+    let held = [(31, 500), (32, 510), (33, 520)].map(|(n, second)| with(n, second, both()));
+    for delivered in &held {
+        assert!(store.deliver(delivered).await.expect("delivered"));
+    }
+    spoiler.spoil(&held[1]);
+    let ids = held.each_ref().map(|d| d.notification.id.to_string());
+    for limit in [1, 9] {
+        let found = all(limit, async |page| store.pushes_due_before(at(1_000), &page).await).await;
+        let id = |entry: &PushEntry| match &entry.due {
+            Ok(due) => (due.id.to_string(), true),
+            Err(unreadable) => {
+                assert_eq!(
+                    (unreadable.authority.as_str(), &*unreadable.error.cause),
+                    (la(OURS).as_str(), "ItemUnreadable")
+                );
+                (unreadable.id.clone(), false)
+            }
+        };
+        let ours: Vec<_> = found.iter().map(|entry| (id(entry), entry.since)).collect();
+        let ours: Vec<_> = ours.into_iter().filter(|((id, _), _)| ids.contains(id)).collect();
+        let expected = [true, false, true].into_iter().zip(&held).zip(&ids);
+        let expected: Vec<_> = expected.map(|((well, d), id)| ((id.clone(), well), d.delivered_at)).collect();
+        assert_eq!(ours, expected, "by {limit}");
+    }
+    for delivered in &held {
+        store.pushes_queued(&la(OURS), delivered.notification.id, delivered.delivered_at).await.expect("noted");
+    }
 }

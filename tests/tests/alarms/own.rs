@@ -102,7 +102,7 @@ async fn swept(world: &World, function: &str, environment: &[(&str, &str)], stor
     }
 }
 
-/// What is owed to the queue of pushes cannot be sent there; or nothing is owed.
+/// What is owed to the queue of pushes cannot be sent there, or cannot be read; or nothing is owed.
 pub(crate) async fn pushes_owed() -> Scene {
     let receiver = Receiver::start().await;
     let world = seen(1, Some(&format!("{}/asn", receiver.url))).await;
@@ -117,7 +117,37 @@ pub(crate) async fn pushes_owed() -> Scene {
     world.dynamo.put("mailbox", &owing);
     let mut bad = Story::new("a push cannot be queued", WATCHED);
     swept(&world, "asn-push", &[("PUSH_QUEUE_URL", NO_QUEUE)], &mut bad).await;
-    scene(vec![bad, silent()], vec![good])
+    let mut unread = Story::new("one of them cannot be read", WATCHED);
+    owing["pushes"] = json!({"S": "nonsense"});
+    world.dynamo.put("mailbox", &owing);
+    for minute in 0..WATCHED {
+        // It is told, and not by silence: a sweep that fails tells nothing of all others either.
+        let _ = answer(&world, "asn-push", &events::schedule_event(), &mut unread, minute).await;
+    }
+    scene(vec![bad, unread, silent()], vec![good])
+}
+
+/// One of two notifications in a mailbox cannot be read: the other one is listed all the same; or both are.
+pub(crate) async fn mailbox_unreadable() -> Scene {
+    let (mut bad, mut good) = (Story::new("one cannot be read", 5), Story::new("all can be read", 5));
+    let world = seen(2, None).await;
+    relayed(&world, &mut good).await;
+    batch(&world, "asn", "asn-delivery", &[], &mut good).await;
+    let list =
+        Request::new("GET", "/cpis/authorities/E06000001/notifications").caller(&authority_caller(AUTHORITIES[0]));
+    let listed = async |story: &mut Story| {
+        let answer = answer(&world, "asn-mailbox", &list.event(), story, 0).await;
+        assert_eq!(answer["statusCode"], 200, "{answer}");
+        let body: Value = serde_json::from_str(answer["body"].as_str().expect("a body")).expect("JSON");
+        body["items"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(listed(&mut good).await, 2);
+    let mut item =
+        world.dynamo.scan("mailbox").into_iter().find(|item| item.get("state").is_some()).expect("delivered");
+    item["deliveredAt"] = json!({"N": "1"});
+    world.dynamo.put("mailbox", &item);
+    assert_eq!(listed(&mut bad).await, 1);
+    scene(vec![bad], vec![good])
 }
 
 /// An unread notification in the mailbox whose time is over; its item, and the world.
@@ -175,16 +205,26 @@ pub(crate) async fn notices_age() -> Scene {
     scene(vec![bad, silent()], vec![good])
 }
 
-/// What is owed to the queue of notifications cannot be sent there; or it can, at the first sweep.
+/// What is owed to the queue of notifications cannot be sent there, or cannot be read; or it can, at the first sweep.
 pub(crate) async fn outbox_age() -> Scene {
     let world = seen(1, None).await;
     world.owe_since(LONG_AGO);
     let (mut bad, mut good) = (Story::new("it cannot be queued", WATCHED), Story::new("a sweep mends it", WATCHED));
     swept(&world, "asn-relay", &[("ASN_QUEUE_URL", NO_QUEUE)], &mut bad).await;
     assert!(world.sqs.messages("asn").is_empty());
+    let unreadable = unreadable_entry(&world);
     swept(&world, "asn-relay", &[], &mut good).await;
     assert_eq!(world.sqs.messages("asn").len(), 1);
-    scene(vec![bad, silent()], vec![good])
+    world.dynamo.put("outbox", &unreadable);
+    let mut unread_entry = Story::new("one of its entries cannot be read", WATCHED);
+    swept(&world, "asn-relay", &[], &mut unread_entry).await;
+    scene(vec![bad, unread_entry, silent()], vec![good])
+}
+
+/// The entry that is in the outbox, with nothing left of it but its key.
+fn unreadable_entry(world: &World) -> Value {
+    let entry = world.dynamo.scan("outbox").remove(0);
+    json!({"mark": entry["mark"], "at_child_id": entry["at_child_id"]})
 }
 
 /// The ledger's sweep every minute.

@@ -25,9 +25,10 @@ use tokio::process::{Child, Command};
 
 use super::*;
 
-/// Mailboxes of the sandbox: ours and the council's.
+/// Mailboxes of the sandbox: ours, the council's, and its second contact's.
 const OURS: &str = "X26ABC1";
 const COUNCIL: &str = "X26ABC2";
+const SECOND: &str = "X26ABC3";
 /// The password of every mailbox of the sandbox.
 const PASSWORD: &str = "password";
 const SHARED_KEY: &str = "a key that all senders share";
@@ -87,17 +88,27 @@ impl Sandbox {
 
     /// Ids of the messages that wait for the council.
     async fn inbox(&self) -> Vec<String> {
-        let answer = self.as_owner(Method::GET, COUNCIL, "/inbox", &[], "").await;
+        self.inbox_of(COUNCIL).await
+    }
+
+    /// Ids of the messages that wait in a mailbox.
+    async fn inbox_of(&self, mailbox: &str) -> Vec<String> {
+        let answer = self.as_owner(Method::GET, mailbox, "/inbox", &[], "").await;
         let list: Value = answer.json().await.expect("JSON");
         list["messages"].as_array().into_iter().flatten().map(|id| id.as_str().expect("an id").to_owned()).collect()
     }
 
     /// A message of the council's inbox, its chunks put together, and the headers of the first.
     async fn message(&self, id: &str) -> (Vec<u8>, reqwest::header::HeaderMap, usize) {
+        self.message_of(COUNCIL, id).await
+    }
+
+    /// As [`Sandbox::message`], of a mailbox's inbox.
+    async fn message_of(&self, mailbox: &str, id: &str) -> (Vec<u8>, reqwest::header::HeaderMap, usize) {
         let (mut body, mut first, mut chunks) = (Vec::new(), None, 0);
         loop {
             chunks += 1;
-            let answer = self.as_owner(Method::GET, COUNCIL, &format!("/inbox/{id}/{chunks}"), &[], "").await;
+            let answer = self.as_owner(Method::GET, mailbox, &format!("/inbox/{id}/{chunks}"), &[], "").await;
             let headers = answer.headers().clone();
             let bytes = answer.bytes().await.expect("a chunk");
             if headers.get("content-encoding").is_some_and(|value| value == "gzip") {
@@ -237,6 +248,41 @@ async fn r76_a_notification_goes_by_mesh_and_is_followed_until_it_is_collected()
     for secret in [PASSWORD, SHARED_KEY, MASTER, &nhs_number(1)] {
         assert!(!output.contains(secret), "{output}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs mesh-sandbox: make test"]
+async fn r85_what_nobody_read_goes_to_the_second_contact_by_mesh() {
+    let sandbox = Sandbox::start().await;
+    let world = mesh_world(COUNCIL).await;
+    let ways = WaysOut { mesh: Some(to(COUNCIL)), second_mesh: Some(to(SECOND)), ..WaysOut::default() };
+    chooses(&world, &code(0), &ways);
+    let asn = notification(&code(0), 1);
+    owe(&world, &asn);
+    drain(&world, "asn", &world.start("asn-delivery").await).await;
+    let pusher = world.start_with("asn-push", &sandbox.environment()).await;
+    drain(&world, "push", &pusher).await;
+    let told = async |mailbox| {
+        let mut messages = Vec::new();
+        for id in sandbox.inbox_of(mailbox).await {
+            let (body, headers, _) = sandbox.message_of(mailbox, &id).await;
+            let local_id = headers["mex-localid"].to_str().expect("text").to_owned();
+            messages.push((local_id, serde_json::from_slice::<Value>(&body).expect("JSON")));
+        }
+        messages
+    };
+    let to_first = (asn.id.to_string(), serde_json::to_value(&asn).expect("JSON"));
+    assert_eq!(
+        (told(COUNCIL).await, told(SECOND).await),
+        (vec![to_first.clone()], vec![]),
+        "the first alone, at first"
+    );
+    for _ in 0..2 {
+        escalate(&world, &pusher).await;
+        let to_second = escalated(&world, &asn, Way::SecondMesh);
+        assert_eq!((told(COUNCIL).await, told(SECOND).await), (vec![to_first.clone()], vec![to_second]));
+    }
+    assert_eq!(push_state(&world, &asn, "second-mesh")["state"]["S"], json!("sent"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -174,6 +174,34 @@ async fn r73_pushes_that_a_killed_delivery_left_behind_are_swept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r85_what_nobody_read_goes_to_the_second_contact_and_the_first_gets_nothing_more() {
+    let world = world().await;
+    let (first, second) = (Receiver::start().await, Receiver::start().await);
+    let second_webhook = Some(Webhook::at(format!("{}/duty", second.url)));
+    chooses(&world, &code(0), &WaysOut { second_webhook, ..webhook(&format!("{}/asn", first.url)) });
+    let asn = notification(&code(0), 1);
+    owe(&world, &asn);
+    drain(&world, "asn", &world.start("asn-delivery").await).await;
+    let pusher = world.start("asn-push").await;
+    drain(&world, "push", &pusher).await;
+    let told = |receiver: &Receiver| {
+        let received = receiver.received().into_iter();
+        let body = |one: &Received| serde_json::from_slice::<Value>(&one.body).expect("JSON");
+        received.map(|one| ((one.header("webhook-id"), body(&one)), one.path)).collect::<Vec<_>>()
+    };
+    let to_first = ((asn.id.to_string(), serde_json::to_value(&asn).expect("JSON")), "/asn".to_owned());
+    assert_eq!((told(&first), told(&second)), (vec![to_first.clone()], vec![]), "the first contact alone, at first");
+    // The second time nothing is left to do.
+    for _ in 0..2 {
+        escalate(&world, &pusher).await;
+        let to_second = (escalated(&world, &asn, Way::SecondWebhook), "/duty".to_owned());
+        assert_eq!((told(&first), told(&second)), (vec![to_first.clone()], vec![to_second]));
+    }
+    assert_eq!(push_state(&world, &asn, "second-webhook")["state"], json!({"S": "sent"}));
+    assert_eq!(world.sqs.messages("push").len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r73_what_a_receiver_will_never_take_is_set_aside_and_a_replay_sends_it() {
     let world = world().await;
     let receiver = Receiver::start().await;

@@ -17,7 +17,7 @@ enum Kind {
 }
 
 /// Namespace, metric, kind, and for our own the function that emits it. AWS's: from the "CloudWatch metrics" page of each service.
-const METRICS: [(&str, &str, Kind, &str); 29] = [
+const METRICS: [(&str, &str, Kind, &str); 30] = [
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", Kind::Gauge, ""),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", Kind::Gauge, ""),
@@ -41,6 +41,7 @@ const METRICS: [(&str, &str, Kind, &str); 29] = [
     ("CPIS", "PushSetAside", Kind::Count, "asn-push"),
     ("CPIS", "ReceiverRested", Kind::Count, "asn-push"),
     ("CPIS", "MeshUnreachable", Kind::Count, "asn-push"),
+    ("CPIS", "MailboxUnreadable", Kind::Count, "asn-mailbox"),
     ("CPIS", "NotificationsEscalated", Kind::Gauge, "asn-watch"),
     ("CPIS", "WatchLateSeconds", Kind::Gauge, "asn-watch"),
     ("CPIS", "JwksUnreachable", Kind::Count, "authorizer"),
@@ -233,6 +234,7 @@ pub(crate) fn coverage(template: &Template, findings: &mut Findings) {
             ("PushSetAside", "asn-push"),
             ("ReceiverRested", "asn-push"),
             ("MeshUnreachable", "asn-push"),
+            ("MailboxUnreadable", "asn-mailbox"),
             ("NotificationsEscalated", "asn-watch"),
             ("WatchLateSeconds", "asn-watch"),
             ("JwksUnreachable", "authorizer"),

@@ -159,7 +159,8 @@ impl World {
     fn state(&self, task: &PushTask) -> Push {
         let all = PageRequest { limit: 1_000, after: None };
         let held = run(self.register.notifications(&task.authority, None, &all)).expect("a page").items;
-        held.iter().find(|d| d.notification.id == task.notification).expect("delivered").pushes[&task.way].clone()
+        let mut held = held.iter().flatten();
+        held.find(|d| d.notification.id == task.notification).expect("delivered").pushes[&task.way].clone()
     }
 
     /// How long the queue was last told to let a message wait.
@@ -255,6 +256,29 @@ fn r73_pushes_that_could_not_be_queued_are_swept() {
     assert!(run(world.register.deliver(&delivered)).expect("delivered"));
     world.clock.advance(121);
     assert_eq!(run(sweep(&world.register, &world.queue, world.clock)).expect("swept").queued, 1);
+}
+
+#[test]
+fn r73_one_that_cannot_be_read_is_told_and_holds_up_no_others() {
+    let world = World::new();
+    let began = world.clock.now();
+    let mut ids = Vec::new();
+    for (n, code) in (1_u128..).zip([HOME, HOME, AWAY]) {
+        let asn = notification(code, n, Uuid::from_u128(n));
+        let delivered = Delivered::new(asn, world.clock.now(), &both(), &Reading::default());
+        assert!(run(world.register.deliver(&delivered)).expect("delivered"));
+        ids.push((delivered.notification.authority, delivered.notification.id));
+        world.clock.advance(1);
+    }
+    let (authority, id) = &ids[0];
+    world.register.spoil(authority, *id);
+    world.clock.advance(121);
+    for queued in [2, 0] {
+        let swept = run(sweep(&world.register, &world.queue, world.clock)).expect("swept");
+        assert_eq!((swept.queued, swept.oldest, swept.error), (queued, Some(began), None), "sweep after sweep");
+        let [unreadable] = &swept.unreadable[..] else { panic!("{:?}", swept.unreadable) };
+        assert_eq!((unreadable.authority.as_str(), unreadable.id.clone()), (authority.as_str(), id.to_string()));
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
         signal::Signal,
         ways_out::{MeshBox, Way, Webhook},
     },
-    ports::{AuditLog, MailboxMarks, MailboxReader, MailboxWatch, Page, ReadingRulesWriter},
+    ports::{AuditLog, MailboxMarks, MailboxReader, MailboxWatch, Page, ReadingRulesWriter, Unreadable},
     usecase::{
         mailbox,
         watch_mailboxes::{Done, LATELY, Watched, watch},
@@ -92,7 +92,8 @@ impl World {
 
     fn listed(&self) -> Vec<Delivered> {
         let all = PageRequest { limit: 1_000, after: None };
-        run(self.register.notifications(&code(HARTLEPOOL), None, &all)).expect("a page").items
+        let items = run(self.register.notifications(&code(HARTLEPOOL), None, &all)).expect("a page").items;
+        items.into_iter().map(|held| held.expect("readable")).collect()
     }
 }
 
@@ -314,7 +315,7 @@ impl MailboxReader for Torn<'_> {
         authority: &AuthorityCode,
         state: Option<State>,
         page: &PageRequest,
-    ) -> PortResult<Page<Delivered>> {
+    ) -> PortResult<Page<Result<Delivered, Unreadable>>> {
         self.register.notifications(authority, state, page).await
     }
 
@@ -327,7 +328,7 @@ impl MailboxReader for Torn<'_> {
         authority: &AuthorityCode,
         from: Timestamp,
         page: &PageRequest,
-    ) -> PortResult<Page<Delivered>> {
+    ) -> PortResult<Page<Result<Delivered, Unreadable>>> {
         self.register.notifications_since(authority, from, page).await
     }
 }
@@ -461,6 +462,26 @@ fn r89_each_step_has_its_time_and_who_took_it() {
     assert_eq!(life, expected.map(|(step, at, by)| (step, at, by.to_owned())));
 }
 
+/// R83, R90: neither what is delivered after it, nor the report, nor the list of all others waits for one that cannot be read.
+#[test]
+fn one_that_cannot_be_read_hurts_only_itself() {
+    let world = World::new(&daily());
+    let spoilt = world.deliver(1, 0, HERE, &[]).notification.id;
+    world.register.spoil(&code(HARTLEPOOL), spoilt);
+    world.clock.advance(60);
+    let next = world.deliver(2, 0, ("ZX002", "North East"), &[]);
+    assert_eq!(signals(&next), [], "the second organisation");
+    let all = PageRequest { limit: 1_000, after: None };
+    for state in [None, Some(State::Unread)] {
+        let (page, unreadable) = run(mailbox::list(&world.register, &code(HARTLEPOOL), state, &all)).expect("a page");
+        assert_eq!((page.items, page.next), (vec![next.clone()], None));
+        let [unreadable] = &unreadable[..] else { panic!("{unreadable:?}") };
+        assert_eq!((unreadable.authority.as_str(), unreadable.id.clone()), (HARTLEPOOL, spoilt.to_string()));
+    }
+    let report = run(mailbox::ageing(&world.register, &code(HARTLEPOOL), world.clock.now())).expect("a report");
+    assert_eq!((report.notifications, report.unread), (1, 1));
+}
+
 /// Days later an operator replayed it: the queue has it since then, and its sender's word is older.
 #[test]
 fn r89_a_replay_does_not_take_the_place_of_the_first_time_that_it_was_queued() {
@@ -512,6 +533,24 @@ fn r90_the_report_says_how_long_what_lies_there_has_lain() {
     let told = Delivered::new(told, recent(40), &WaysOut::default(), &Reading::default());
     assert!(run(crate::ports::Mailbox::deliver(&world.register, &told)).expect("delivered"));
     assert_eq!(report().oldest_unread_seconds, Some(40));
+}
+
+#[test]
+fn r90_a_digest_says_nothing_of_how_fast_notifications_are_delivered() {
+    let world = World::new(&daily());
+    let told = world.deliver(1, 0, HERE, &[]).notification;
+    let slow = |n: u128, seconds: i64| {
+        let at = told.at - SignedDuration::from_secs(seconds);
+        let told = Notification { id: Uuid::from_u128(n), at, ..told.clone() };
+        let held = Delivered::new(told, world.clock.now(), &WaysOut::default(), &daily());
+        assert!(run(crate::ports::Mailbox::deliver(&world.register, &held)).expect("delivered"));
+    };
+    (2_u128..).zip([30, 60]).for_each(|(n, seconds)| slow(n, seconds));
+    world.clock.advance(86_400);
+    assert_eq!(world.watch().digests.len(), 1);
+    let report = run(mailbox::ageing(&world.register, &code(HARTLEPOOL), world.clock.now())).expect("read");
+    assert_eq!(report.notifications, 4, "it is a notification all the same");
+    assert_eq!(report.to_deliver.map(|q| (q.p50, q.p95)), Some((30, 60)));
 }
 
 #[test]

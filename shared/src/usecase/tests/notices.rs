@@ -33,7 +33,7 @@ fn look(register: &Register, now: &str) -> Found {
 fn notices(register: &Register) -> Vec<Notification> {
     let all = PageRequest { limit: 1_000, after: None };
     let items = run(register.owed_before(Timestamp::MAX, &all)).expect("a page").items;
-    let owing = items.into_iter().map(|owing| owing.expect("readable"));
+    let owing = items.into_iter().map(|entry| entry.owing.expect("readable"));
     owing.filter_map(|owing| if let Owing::Notice(notice) = owing { Some(*notice) } else { None }).collect()
 }
 
@@ -42,7 +42,7 @@ fn deliver_all(register: &Register) -> usize {
     let queue = Queue::default();
     let all = PageRequest { limit: 1_000, after: None };
     let owing = run(register.owed_before(Timestamp::MAX, &all)).expect("a page").items;
-    let owing: Vec<_> = owing.into_iter().collect::<PortResult<_>>().expect("readable");
+    let owing: Vec<_> = owing.into_iter().map(|entry| entry.owing.expect("readable")).collect();
     run(relay(register, &queue, &clock(), &owing)).1.expect("settled");
     let bodies = queue.told().into_iter().map(|sent| match sent {
         Sent::Notification(notification) => serde_json::to_string(&notification).expect("JSON"),
@@ -471,8 +471,8 @@ fn r88_after_an_adoption_nothing_holds_the_new_number() {
         deliver_all(&register);
         let page = PageRequest { limit: 10, after: None };
         let held = run(register.notifications(&code(HARTLEPOOL), None, &page)).expect("a page").items;
-        assert_eq!(held.len(), 1);
-        assert!(!serde_json::to_string(&held).expect("JSON").contains(new.digits()));
+        let [Ok(held)] = &held[..] else { panic!("{held:?}") };
+        assert!(!serde_json::to_string(held).expect("JSON").contains(new.digits()));
         // Nor does the dead-letter queue, where the change can only be set aside.
         let failing = Failing;
         let message = Message {
