@@ -49,7 +49,7 @@ pub(super) struct Report {
     dry_run: bool,
     pub(super) ending: Ending,
     /// Letters of which was done what was to be done; in a dry run, those of which it would be.
-    moved: Tally,
+    pub(super) moved: Tally,
     /// The first of them.
     named: Vec<Id>,
     /// Letters that the filter or the limit left out, or that were meant next when the run ended before its time.

@@ -66,14 +66,12 @@ impl DeadLetters {
         let mut tally = Tally::new(now);
         let read = |letters: Vec<Dead>| {
             progress.add(letters.len());
-            let meant = letters.iter().map(|dead| &dead.letter).filter(|letter| filter.admits(letter, now));
-            meant
-                .map(|letter| {
-                    tally.add(letter);
-                    show(letter)
-                })
-                .collect::<Result<()>>()
-                .map(ControlFlow::Continue)
+            let mut meant = letters.iter().map(|dead| &dead.letter).filter(|letter| filter.admits(letter, now));
+            let shown = meant.try_for_each(|letter| {
+                tally.add(letter);
+                show(letter)
+            });
+            shown.map(ControlFlow::Continue)
         };
         let unseen = sweep.through(read).await;
         progress.end();
