@@ -128,9 +128,9 @@ impl<'a> Returned<'a> {
         let mut ours = 0;
         let read = |letters: Vec<Dead>| {
             ours += letters.iter().filter(|dead| self.is_marked(dead)).count() as u64;
-            Ok(if interrupt.came() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            Ok(ControlFlow::Continue(()))
         };
-        Sweep::of(self.sqs, self.queue).await?.through(read).await?;
+        Sweep::of(self.sqs, self.queue, interrupt).await?.through(read).await?;
         Ok(ours)
     }
 }

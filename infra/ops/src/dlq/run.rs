@@ -125,7 +125,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         show: &'a mut dyn FnMut(&Letter) -> Result<()>,
     ) -> Result<Self> {
         let interrupt = Interrupt::watch()?;
-        let sweep = Sweep::of(sqs, queue).await?;
+        let sweep = Sweep::of(sqs, queue, &interrupt).await?;
         let now = clock::now();
         Ok(Self {
             returned: Returned::new(sqs, queue, sweep.length().total(), work.patience()),
@@ -181,8 +181,11 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
             return Ok(ending);
         }
         self.sweep.ask(self.ahead());
-        loop {
+        while !self.interrupt.came() {
             let Some(window) = self.sweep.received(self.window()).await? else {
+                if self.interrupt.came() {
+                    break;
+                }
                 // What is not deleted is held, and SQS hands out no more than can be.
                 self.drain().await?;
                 self.sweep.ask(self.ahead());
@@ -213,6 +216,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
             }
             pace = self.pace(pace, count).await;
         }
+        Ok(Ending::Interrupted)
     }
 
     /// How many letters are received before the first is sent, so that they go in order: as many as memory has room for, and
