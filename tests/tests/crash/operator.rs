@@ -542,6 +542,54 @@ async fn r72_at_a_signal_every_command_lets_go_of_what_it_holds_and_run_again_do
     }
 }
 
+/// A command on dead letters, so many calls of which are never answered, from the first of an operation on. It must end.
+async fn unanswered(operation: &str, calls: usize, arguments: &[&str], told: Option<&str>) -> (Desk, Ended) {
+    let arguments = [&["dlq"], arguments].concat();
+    let clean = Desk::with(25).await;
+    let _ = clean.operator.run(&clean.world.proxy.url, &arguments).await;
+    let first = clean.world.proxy.calls().iter().position(|call| call == operation).expect("such a call") + 1;
+    let desk = Desk::with(25).await;
+    for call in first..first + calls {
+        desk.world.proxy.arm(Plan { call, when: When::Before, fault: Fault::Silence });
+    }
+    let running = desk.operator.start(&desk.world.proxy.url, &arguments);
+    until("the first of these calls", || desk.world.proxy.fired() > 0).await;
+    told.iter().for_each(|name| signal(&running, name));
+    let ended = tokio::time::timeout(BOUND, running.end()).await;
+    (desk, ended.expect("it hangs"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_never_answered_ends_with_an_error_that_says_so() {
+    let fails = async |arguments: &[&str]| {
+        let (desk, ended) = unanswered("ReceiveMessage", 1_000, arguments, None).await;
+        assert!(ended.status == Some(1) && ended.stderr.contains("no answer from"), "{arguments:?}: {ended:?}");
+        assert_eq!(desk.ids("asn-dlq"), names(|_| true, 25), "{arguments:?}");
+    };
+    futures_util::join!(fails(&["list"]), fails(&["show", "6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f"]));
+}
+
+/// A look is given up there and then, and a deed when it is known whether it was done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_ends_a_command_that_awaits_an_answer_which_does_not_come() {
+    let is_cut = async |operation: &str, calls: usize, arguments: &[&str], attempts: usize| {
+        let (desk, ended) = unanswered(operation, calls, arguments, Some("-INT")).await;
+        let case = format!("{operation}, {arguments:?}: {ended:?}");
+        assert!(ended.status == Some(3) && ended.stderr.contains("note: interrupted"), "{case}");
+        assert_eq!(desk.world.proxy.counts()[operation], attempts, "{case}");
+        let both: BTreeSet<_> = desk.ids("asn").union(&desk.ids("asn-dlq")).copied().collect();
+        assert_eq!((both, desk.world.sqs.sent("asn")), (names(|_| true, 25), desk.told(&["replayed"]).len()), "{case}");
+    };
+    let replay = [&["replay"][..], &BECAUSE].concat();
+    // All the letters there are in three calls; an authority's in one.
+    futures_util::join!(
+        is_cut("ReceiveMessage", 3, &["list"], 3),
+        is_cut("ReceiveMessage", 3, &["show", "6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f"], 3),
+        is_cut("ReceiveMessage", 3, &replay, 3),
+        is_cut("SendMessageBatch", 1, &replay, 4),
+    );
+}
+
 /// A move goes on when the command that began it is gone: run again, it is followed rather than refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r72_a_move_by_sqs_itself_whose_command_was_killed_is_followed_by_the_next() {

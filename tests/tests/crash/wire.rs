@@ -381,25 +381,41 @@ async fn missed(struck: Vec<(&'static str, Call)>) -> Vec<String> {
     differences(&Template::load(), &Observed { calls, environment }).into_iter().chain(of_command).collect()
 }
 
+/// Lets calls of these scenes be never answered, each once, and answers with those that were: all, or the first of each kind.
+async fn silence(scenes: Vec<Scene>, all: bool) -> Vec<(&'static str, Call)> {
+    let before = &Before::new().await;
+    let clean = undisturbed(scenes, before).await;
+    let strikes: Vec<_> = clean
+        .iter()
+        .flat_map(|(scene, run)| strikes(*scene, run))
+        .filter(|strike| if strike.nth > 1 { all } else { strike.fault.0 == FAULTS[0].0 })
+        .map(|strike| Strike { fault: SILENCE, ..strike })
+        .collect();
+    carry_out_all(strikes, before).await
+}
+
 /// A call that is never answered costs a look-up an attempt, and not its answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs microburst: make test"]
 async fn a_look_up_survives_silence_on_the_wire() {
-    let before = &Before::new().await;
-    let look_ups = scenes::all().into_iter().filter(|scene| scene.name() == "flag-lookup").collect();
-    let clean = undisturbed(look_ups, before).await;
-    let strikes: Vec<_> = clean
-        .iter()
-        .flat_map(|(scene, run)| strikes(*scene, run))
-        .filter(|strike| strike.nth > 1 || strike.fault.0 == FAULTS[0].0)
-        .map(|strike| Strike { fault: SILENCE, ..strike })
-        .collect();
-    let struck = carry_out_all(strikes, before).await;
+    let struck = silence(scenes::all().into_iter().filter(|scene| scene.name() == "flag-lookup").collect(), true).await;
     assert!(struck.len() >= 6, "{} calls", struck.len());
 }
 
+/// Nor does it cost an operator more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs microburst: make test"]
+async fn a_command_survives_silence_on_the_wire() {
+    let struck = silence(commands::AWAITED.map(Scene::Cpis).to_vec(), false).await;
+    let operations: BTreeSet<_> = struck.iter().map(|(_, call)| operation(call)).collect();
+    assert!(
+        ["ReceiveMessage", "DeleteMessageBatch", "PutObject", "GetObject"].iter().all(|one| operations.contains(one)),
+        "{operations:?}"
+    );
+}
+
 /// Where three calls in ten are throttled, everything still comes to its end, and trying again does not make it worse: at most 1.6
-/// attempts for each call that an undisturbed run makes.
+/// attempts for each call that an undisturbed run makes, by functions and by the operator's command alike.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs microburst: make test"]
 async fn at_30_percent_throttling_retries_stay_within_their_budget() {
@@ -415,7 +431,7 @@ async fn at_30_percent_throttling_retries_stay_within_their_budget() {
         assert!(run.end == undisturbed.end, "{scene:?}: {:#?}", differences_of(undisturbed, &run));
         (*scene, undisturbed, run)
     });
-    let [mut functions, mut commands] = [Budget::of_functions(), Budget::of_commands()];
+    let [mut functions, mut commands] = ["functions", "commands"].map(Budget::of);
     for (scene, undisturbed, run) in runs.await {
         let budget = if scene.name() == CPIS { &mut commands } else { &mut functions };
         budget.add(undisturbed, &run);

@@ -7,7 +7,8 @@ use std::{
     path::PathBuf,
 };
 
-use aws_sdk_s3::{Client, primitives::ByteStream};
+use aws_sdk_s3::{Client, Config, primitives::ByteStream};
+use cpis::aws::config::Patience;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -148,7 +149,9 @@ impl Objects {
         let text = lines(letters)?;
         let put = self.s3.put_object().bucket(&self.bucket).key(&key).if_none_match("*");
         let put = put.content_type("application/jsonl").body(ByteStream::from(text.clone().into_bytes()));
-        if let Err(error) = put.send().await {
+        // A window of long letters takes its time.
+        let patient = Config::builder().timeout_config(Patience::Operator.timeouts_of(text.len()));
+        if let Err(error) = put.customize().config_override(patient).send().await {
             let is_there = error.raw_response().is_some_and(|answer| answer.status().as_u16() == PRECONDITION_FAILED);
             // The first attempt may have come through and its answer not: then the SDK's second one finds it there.
             if !is_there || self.read(&key).await? != text.as_bytes() {

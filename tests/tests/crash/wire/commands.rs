@@ -115,6 +115,9 @@ pub(super) const ALL: &[Arguments] = &[
     ],
 ];
 
+/// Those that are tried with calls that are never answered: such as read, send, delete, and write to S3 and fetch from there.
+pub(super) const AWAITED: [Arguments; 3] = [ALL[0], ARCHIVE_TO_S3, RESTORE_FROM_S3];
+
 /// Where a command is run.
 pub(super) struct Desk {
     pub(super) operator: Operator,
