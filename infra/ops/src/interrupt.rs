@@ -44,6 +44,12 @@ impl Interrupt {
         Ok(Self(Some(noted)))
     }
 
+    /// None that comes.
+    #[cfg(test)]
+    pub(crate) fn never() -> Self {
+        Self(None)
+    }
+
     /// Whether a signal has come.
     pub(crate) fn came(&self) -> bool {
         self.0.as_ref().is_some_and(|noted| noted.load(Ordering::Relaxed))
