@@ -7,12 +7,12 @@ use serde_json::Value;
 /// bucket with the first part of the object's name, of a key or of a secret.
 pub type Permission = (String, String);
 
-/// The permissions that one call needs. `target` is its `X-Amz-Target`; a call of S3 has none, but a method and a path, one of
+/// The permissions that one call needs. `target` is its `X-Amz-Target`; a call of S3 has none, but a method, a path and a query, one of
 /// CloudFormation a form, and one of CloudWatch a path that names the operation.
 ///
 /// A call that is not known here needs `unknown:…`, which no role has.
 #[must_use]
-pub fn needed(method: &str, path: &str, target: &str, body: &[u8]) -> Vec<Permission> {
+pub fn needed(method: &str, (path, query): (&str, &str), target: &str, body: &[u8]) -> Vec<Permission> {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
     let (service, operation) = target.rsplit_once('.').unwrap_or_default();
     match service {
@@ -20,13 +20,19 @@ pub fn needed(method: &str, path: &str, target: &str, body: &[u8]) -> Vec<Permis
         "AmazonSQS" => {
             // One of a batch needs no other permission than one alone.
             let action = format!("sqs:{}", operation.trim_end_matches("Batch"));
-            vec![(action, last_part(text(&request["QueueUrl"])))]
+            // A move is known by the queue that it comes from, and one that goes on by a handle alone.
+            let queue = last_part(text(&request["QueueUrl"]));
+            let source = text(&request["SourceArn"]).rsplit(':').next().unwrap_or_default();
+            vec![(action, if queue.is_empty() { source.to_owned() } else { queue })]
         }
         "TrentService" => vec![(format!("kms:{operation}"), last_part(text(&request["KeyId"])))],
         "secretsmanager" => vec![(format!("secretsmanager:{operation}"), last_part(text(&request["SecretId"])))],
         "" if path.starts_with("/service/") => vec![(format!("cloudwatch:{}", last_part(path)), String::new())],
         "" if body.starts_with(b"Action=DescribeStacks&") => {
             vec![("cloudformation:DescribeStacks".to_owned(), String::new())]
+        }
+        "" if query.contains("list-type=") => {
+            vec![("s3:ListBucket".to_owned(), path.trim_matches('/').to_owned())]
         }
         "" => {
             // `bucket/heads/2026/…` is named `bucket/heads`.

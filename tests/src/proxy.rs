@@ -18,7 +18,7 @@ use std::{
 };
 use tokio::{
     net::TcpListener,
-    sync::{Barrier, OwnedRwLockWriteGuard, RwLock},
+    sync::{Barrier, OwnedRwLockWriteGuard, RwLock, oneshot},
     task::JoinHandle,
 };
 
@@ -61,6 +61,8 @@ pub struct Plan {
 struct Journal {
     calls: Vec<Call>,
     plans: Vec<Plan>,
+    /// After which call to close, and who waits for that.
+    closes: Option<(usize, oneshot::Sender<OwnedRwLockWriteGuard<()>>)>,
     fired: usize,
     secret: String,
     /// What S3 holds, by path; none where it keeps nothing of what it is given.
@@ -143,6 +145,15 @@ impl Proxy {
         Arc::clone(&self.shared.gate).write_owned().await
     }
 
+    /// Closes by itself as [`Proxy::close`] does, once this many calls have come since it started or was last reset: the last of them is
+    /// passed on, as those that came at the same time are.
+    #[must_use]
+    pub fn close_at(&self, call: usize) -> oneshot::Receiver<OwnedRwLockWriteGuard<()>> {
+        let (closes, closed) = oneshot::channel();
+        self.shared.journal().closes = Some((call, closes));
+        closed
+    }
+
     /// Arms one more fault.
     pub fn arm(&self, plan: Plan) {
         self.shared.journal().plans.push(plan);
@@ -179,6 +190,16 @@ impl Proxy {
     /// From now on S3 keeps what is put there, once where that is asked for, lists it and gives it back.
     pub fn keep_objects(&self) {
         self.shared.journal().objects = Some(BTreeMap::new());
+    }
+
+    /// From now on S3 keeps nothing, and says of everything that it is there, and empty.
+    pub fn keep_no_objects(&self) {
+        self.shared.journal().objects = None;
+    }
+
+    /// Puts an object into S3, which keeps what it is given: its path is bucket and key.
+    pub fn put_object(&self, path: &str, object: impl Into<Bytes>) {
+        self.shared.journal().objects.get_or_insert_default().insert(path.to_owned(), object.into());
     }
 
     /// What S3 keeps, by path: bucket and key.
@@ -238,9 +259,11 @@ async fn pass(
     drop(shared.gate.read().await);
     let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let sqs = target.starts_with("AmazonSQS.");
-    let needs = permissions::needed(method.as_str(), uri.path(), &target, &body);
+    let place = (uri.path(), uri.query().unwrap_or_default());
+    let needs = permissions::needed(method.as_str(), place, &target, &body);
     let is_of_stacks = needs.iter().any(|(action, _)| action.starts_with("cloudformation:"));
     let plan = note_call(&shared, &target, needs);
+    close_if_due(&shared).await;
     meet(&shared).await;
     if let Some(Plan { when: When::Before, fault, .. }) = &plan {
         return strike(fault, sqs).await;
@@ -265,6 +288,19 @@ async fn pass(
         (Some(plan), _) => strike(&plan.fault, sqs).await,
         (None, Ok(answer)) => answer,
         (None, Err(e)) => panic!("the service behind the proxy is gone: {e}"),
+    }
+}
+
+/// Closes, where this was the last call to be passed on.
+async fn close_if_due(shared: &Shared) {
+    let closes = {
+        let mut journal = shared.journal();
+        let calls = journal.calls.len();
+        journal.closes.take_if(|(last, _)| calls >= *last)
+    };
+    if let Some((_, closes)) = closes {
+        // Whoever waits for it may have gone.
+        let _ = closes.send(Arc::clone(&shared.gate).write_owned().await);
     }
 }
 
@@ -302,11 +338,15 @@ fn stored(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap, body
     if query.contains("list-type=2") {
         let (bucket, prefix) = (path.trim_end_matches('/'), parameter(query, "prefix"));
         let keys = objects.keys().filter_map(|path| path.strip_prefix(bucket)?.strip_prefix('/'));
-        let keys: String = keys
-            .filter(|key| key.starts_with(&prefix))
-            .map(|key| format!("<Contents><Key>{key}</Key></Contents>"))
-            .collect();
-        let list = format!("<ListBucketResult><IsTruncated>false</IsTruncated>{keys}</ListBucketResult>");
+        let keys: Vec<_> = keys.filter(|key| key.starts_with(&prefix)).collect();
+        let part = |key: &&str| {
+            let size = objects[&format!("{bucket}/{key}")].len();
+            format!("<Contents><Key>{key}</Key><Size>{size}</Size></Contents>")
+        };
+        let (count, parts) = (keys.len(), keys.iter().map(part).collect::<String>());
+        let list = format!(
+            "<ListBucketResult><KeyCount>{count}</KeyCount><IsTruncated>false</IsTruncated>{parts}</ListBucketResult>"
+        );
         return answer(StatusCode::OK, list.into());
     }
     match *method {
@@ -335,8 +375,15 @@ fn stand_in(target: &str, path: &str, body: &[u8], secret: &str) -> Option<Respo
     let answer = match target.split('.').next() {
         Some("TrentService") => {
             let asked: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-            let signature = "c2lnbmVkIGJ5IG5vYm9keQ==";
-            serde_json::json!({"KeyId": asked["KeyId"], "Signature": signature, "SigningAlgorithm": asked["SigningAlgorithm"]})
+            let nobodys = "c2lnbmVkIGJ5IG5vYm9keQ==";
+            let mut answer = serde_json::json!({"KeyId": asked["KeyId"]});
+            if target.ends_with("GetPublicKey") {
+                answer["PublicKey"] = nobodys.into();
+            } else {
+                answer["Signature"] = nobodys.into();
+                answer["SigningAlgorithm"] = asked["SigningAlgorithm"].clone();
+            }
+            answer
         }
         Some("secretsmanager") => serde_json::json!({"ARN": "push", "Name": "push", "SecretString": secret}),
         // An empty map in CBOR (RFC 8949).

@@ -31,6 +31,8 @@ type MakesBody = fn(usize) -> String;
 
 /// What a call is refused with that its caller may not make.
 const NO_ACCESS: &str = "AccessDenied";
+/// Status of a move task that goes on.
+const RUNNING: &str = "RUNNING";
 /// Milliseconds since 1970 at which every queue's time starts: 2026-01-01T00:00:00Z.
 const START_MS: u64 = 1_767_225_600_000;
 
@@ -74,8 +76,8 @@ struct Queue {
 pub struct Queues {
     now_ms: u64,
     queues: BTreeMap<String, Queue>,
-    /// Move tasks so far: queue, status and messages moved.
-    moves: Vec<(String, &'static str, usize)>,
+    /// Move tasks so far.
+    moves: Vec<Move>,
     /// How many ids were given.
     ids: u64,
     /// How many messages of a queue can be in flight, where that is not [`IN_FLIGHT`].
@@ -90,6 +92,15 @@ pub struct Queues {
     trickle: Option<(String, MakesBody)>,
     /// Whether move tasks wait until [`Sqs::end_moves`].
     slow_moves: bool,
+}
+
+/// A move task.
+struct Move {
+    from: String,
+    to: String,
+    status: &'static str,
+    /// How many messages it has moved.
+    moved: usize,
 }
 
 /// What the service answers a call that it refuses: error type and message.
@@ -201,7 +212,7 @@ impl Sqs {
     /// Ends the move tasks that run, with this status.
     pub fn end_moves(&self, status: &'static str) {
         let mut store = self.store();
-        store.moves.iter_mut().filter(|task| task.1 == "RUNNING").for_each(|task| task.1 = status);
+        store.moves.iter_mut().filter(|task| task.status == RUNNING).for_each(|task| task.status = status);
     }
 
     /// How many move tasks were started.
@@ -483,10 +494,13 @@ impl Queues {
         let name = |arn: &Value| arn.as_str().and_then(|arn| arn.rsplit(':').next()).unwrap_or_default().to_owned();
         let (from, to) = (name(&request["SourceArn"]), name(&request["DestinationArn"]));
         let now = self.now_ms;
+        if self.moves.iter().any(|task| task.status == RUNNING && task.from == from) {
+            let why = "There is already a task running. Only one active task is allowed for a source queue arn at a given time.";
+            return Err(("UnsupportedOperation", why.to_owned()));
+        }
         if self.slow_moves {
             self.queue(&from)?;
-            self.moves.push((from, "RUNNING", 0));
-            return Ok(json!({"TaskHandle": (self.moves.len() - 1).to_string()}));
+            return Ok(self.note_move(Move { from, to, status: RUNNING, moved: 0 }));
         }
         let source = self.queue(&from)?;
         source.tick(now);
@@ -498,17 +512,26 @@ impl Queues {
         for (message, id) in moved.into_iter().zip(ids) {
             queue.push(Message { id, receives: 0, sent_ms: now, ..message }, now);
         }
-        self.moves.push((from, "COMPLETED", count));
-        Ok(json!({"TaskHandle": (self.moves.len() - 1).to_string()}))
+        Ok(self.note_move(Move { from, to, status: "COMPLETED", moved: count }))
+    }
+
+    fn note_move(&mut self, task: Move) -> Value {
+        self.moves.push(task);
+        json!({"TaskHandle": (self.moves.len() - 1).to_string()})
     }
 
     fn list_moves(&self, request: &Value) -> Result<Value, Refusal> {
         let source = request["SourceArn"].as_str().unwrap_or_default();
-        let of_source = self.moves.iter().rev().filter(|(queue, ..)| arn(queue) == source);
+        let of_source = self.moves.iter().enumerate().rev().filter(|(_, task)| arn(&task.from) == source);
         let results: Vec<_> = of_source
-            .map(|(_, status, count)| {
-                let reason = (*status == "FAILED").then_some("AccessDenied");
-                json!({"Status": status, "ApproximateNumberOfMessagesMoved": count, "SourceArn": source, "FailureReason": reason})
+            .map(|(handle, task)| {
+                // Of those that have ended there is none.
+                let handle = (task.status == RUNNING).then(|| handle.to_string());
+                let reason = (task.status == "FAILED").then_some("AccessDenied");
+                json!({
+                    "TaskHandle": handle, "Status": task.status, "ApproximateNumberOfMessagesMoved": task.moved,
+                    "SourceArn": source, "DestinationArn": arn(&task.to), "FailureReason": reason,
+                })
             })
             .collect();
         Ok(json!({"Results": results}))
@@ -517,9 +540,9 @@ impl Queues {
     fn cancel_move(&mut self, request: &Value) -> Result<Value, Refusal> {
         let task = request["TaskHandle"].as_str().and_then(|handle| self.moves.get_mut(handle.parse::<usize>().ok()?));
         match task {
-            Some((_, status @ "RUNNING", count)) => {
-                *status = "CANCELLED";
-                Ok(json!({"ApproximateNumberOfMessagesMoved": count}))
+            Some(task) if task.status == RUNNING => {
+                task.status = "CANCELLED";
+                Ok(json!({"ApproximateNumberOfMessagesMoved": task.moved}))
             }
             _ => Err(("ResourceNotFoundException", "no task runs by this handle".to_owned())),
         }

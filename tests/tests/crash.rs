@@ -73,7 +73,14 @@ impl Scenario {
         match self {
             Self::Upload | Self::LookUp(_) => world.copy(&["plans", "uploads"], before),
             Self::Relay | Self::Sweep => world.copy(&["plans", "uploads", "accesses", "outbox"], before),
-            Self::Ledger | Self::LedgerSweep => world.copy(&["accesses"], before),
+            Self::Ledger => world.copy(&["accesses"], before),
+            // Made long ago: a sweep leaves to the stream what it may bring yet.
+            Self::LedgerSweep => {
+                for mut access in before.dynamo.scan("accesses") {
+                    access["at"] = json!({"S": "2026-01-01T12:00:00.000Z"});
+                    world.dynamo.put("accesses", &access);
+                }
+            }
             Self::Day => world.copy(&["plans", "uploads"], before),
             Self::Numbers => {
                 world.copy(&["plans"], before);
@@ -105,7 +112,10 @@ impl Scenario {
                 let done = batch_done(function, &events::schedule_event()).await;
                 done.filter(|_| world.dynamo.scan("outbox").is_empty())
             }
-            Self::LedgerSweep => batch_done(function, &json!({"task": "sweep"})).await,
+            Self::LedgerSweep => {
+                let done = batch_done(function, &json!({"task": "sweep"})).await;
+                done.filter(|_| world.dynamo.scan("accesses").iter().all(|access| access.get("ledger").is_none()))
+            }
             Self::Delivery => deliver(world, function, "asn").await,
             Self::Day => day_done(function).await,
             Self::Numbers => deliver(world, function, "number-changes").await,

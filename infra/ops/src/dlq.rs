@@ -282,19 +282,19 @@ struct Context<'a> {
 impl Context<'_> {
     async fn list(&self, filter: &Filter, each: bool) -> Result<Outcome> {
         let found = DeadLetters::look(self.sqs, self.letters, filter, shower(each, self.json)).await?;
-        found.unseen().notes().iter().for_each(output::note);
+        found.notes().iter().for_each(output::note);
         match (self.json, each) {
             (true, true) => output::line(&serde_json::to_string(&found).map_err(std::io::Error::from)?)?,
             (true, false) => output::json(&found)?,
             (false, _) if found.total() == 0 => {
-                output::line(if found.unseen().total() == 0 { "no dead letters" } else { "no dead letters seen" })?;
+                output::line(if found.is_whole() { "no dead letters" } else { "no dead letters seen" })?;
             }
             (false, _) => {
                 output::line(&table(found.groups(), Timestamp::now()))?;
                 output::line(&format!("{} in all: {}", found.total(), found.ages()))?;
             }
         }
-        Ok(if found.unseen().total() == 0 { Outcome::Done } else { Outcome::NeedsAttention })
+        Ok(if found.is_whole() { Outcome::Done } else { Outcome::NeedsAttention })
     }
 
     async fn replay(&self, args: &ReplayArgs) -> Result<Outcome> {

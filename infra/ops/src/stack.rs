@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use aws_config::{BehaviorVersion, SdkConfig};
 use clap::Args;
 
-use cpis::aws::{Dynamo, Tables};
+use cpis::aws::{
+    Dynamo, Tables,
+    config::{Patience, retries},
+};
 
 use crate::failure::{Failure, Result, on_aws};
 
@@ -29,7 +32,9 @@ pub(crate) struct Stack {
 impl StackArgs {
     /// Looks the stack up.
     pub(crate) async fn open(&self) -> Result<Stack> {
-        let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
+        // As patient with AWS as the functions are, and more: without, a call that is never answered would be waited for for ever.
+        let config = aws_config::defaults(BehaviorVersion::latest()).timeout_config(Patience::Operator.timeouts());
+        let config = config.retry_config(retries()).load().await;
         if config.region().is_none() {
             return Err(Failure::error("no AWS region; set AWS_REGION, or AWS_PROFILE to a profile that has one"));
         }

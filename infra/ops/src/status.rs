@@ -135,12 +135,12 @@ impl StatusArgs {
         let mut queues = queues(&stack, now).await?;
         let outbox = outbox(&stack).await?;
         let dead_letters = DeadLetters::read(&stack.sqs(), stack.output("AsnDlqUrl")?).await?;
-        dead_letters.unseen().notes().iter().for_each(output::note);
+        dead_letters.notes().iter().for_each(output::note);
         for queue in queues.iter_mut().filter(|q| q.name == ASN_DLQ) {
             queue.oldest = dead_letters.oldest().or(queue.oldest);
         }
         let findings = findings(&queues, &outbox, &dead_letters, now);
-        let healthy = findings.iter().all(|f| f.well);
+        let healthy = dead_letters.is_whole() && findings.iter().all(|f| f.well);
         Report { queues, outbox, dead_letters, findings }.print(json, now)?;
         Ok(if healthy { Outcome::Done } else { Outcome::NeedsAttention })
     }

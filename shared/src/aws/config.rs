@@ -38,20 +38,44 @@ pub enum Patience {
     Short,
     /// Work that must get done: 3 s an attempt, 8 s a call.
     Long,
+    /// An operator waits, who would have to begin anew, and perhaps behind a slow line: 10 s an attempt, 30 s a call.
+    Operator,
 }
 
+/// Bytes a second that a slow line carries.
+const SLOW: f64 = 64.0 * 1024.0;
+/// Attempts at a call.
+const ATTEMPTS: u32 = 5;
+
 impl Patience {
-    fn timeouts(self) -> TimeoutConfig {
-        let (attempt, call) = match self {
-            Self::Short => (1_500, 4_000),
-            Self::Long => (3_000, 8_000),
+    /// The time-outs of a call.
+    #[must_use]
+    pub fn timeouts(self) -> TimeoutConfig {
+        self.timeouts_of(0)
+    }
+
+    /// The time-outs of a call that sends so many bytes: each attempt has as much longer as a slow line takes for them. What is
+    /// fetched as a stream needs none: the time-outs end with the head of the answer, and a stream that stands still is ended by itself.
+    #[must_use]
+    pub fn timeouts_of(self, bytes: usize) -> TimeoutConfig {
+        let (connect, attempt, call) = match self {
+            Self::Short => (1_000, 1_500, 4_000),
+            Self::Long => (1_000, 3_000, 8_000),
+            Self::Operator => (3_000, 10_000, 30_000),
         };
+        let line = Duration::from_secs_f64(bytes as f64 / SLOW);
         TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(1))
-            .operation_attempt_timeout(Duration::from_millis(attempt))
-            .operation_timeout(Duration::from_millis(call))
+            .connect_timeout(Duration::from_millis(connect))
+            .operation_attempt_timeout(Duration::from_millis(attempt) + line)
+            .operation_timeout(Duration::from_millis(call) + line * ATTEMPTS)
             .build()
     }
+}
+
+/// How often a call is tried, and after which waits.
+#[must_use]
+pub fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(Duration::from_millis(50))
 }
 
 /// Credentials, region and `AWS_ENDPOINT_URL` from the environment, where Lambda puts them, and from nowhere else: the
@@ -85,7 +109,7 @@ fn over(
         .http_client(client)
         .credentials_provider(credentials)
         .timeout_config(patience.timeouts())
-        .retry_config(RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(50)));
+        .retry_config(retries());
     config.set_endpoint_url(endpoint);
     config.build()
 }

@@ -44,6 +44,9 @@ enum Deed {
     Archive,
     ArchiveToS3,
     Restore,
+    RestoreFromS3,
+    /// SQS moves them by itself.
+    ReplayInAws,
 }
 
 /// A world with dead letters, and somebody to see to them.
@@ -64,9 +67,15 @@ impl Deed {
             Self::Archive => vec!["dlq", "archive", "--all", "--to", file],
             Self::ArchiveToS3 => vec!["dlq", "archive", "--all", "--to", BUCKET],
             Self::Restore => vec!["dlq", "restore", file],
+            Self::RestoreFromS3 => vec!["dlq", "restore", BUCKET],
+            Self::ReplayInAws => vec!["dlq", "replay", "--in-aws"],
         };
         arguments.extend(["--because", WHY, "--json"]);
         arguments
+    }
+
+    fn restores(self) -> bool {
+        matches!(self, Self::Restore | Self::RestoreFromS3)
     }
 
     fn letters(self) -> usize {
@@ -85,13 +94,21 @@ impl Deed {
         let operator = Operator::of(binaries::cpis(), &outputs).await;
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.letters", Uuid::new_v4()));
         let place = Place { world, operator, file };
-        if self == Self::Restore {
-            std::fs::write(&place.file, archived().await).expect("written");
-        } else {
-            let [_, dead] = self.queues();
-            (0..self.letters()).for_each(|n| place.world.sqs.send(dead, &body(n), attributes(n)));
-        }
         place.world.proxy.keep_objects();
+        match self {
+            Self::Restore => std::fs::write(&place.file, archived().await).expect("written"),
+            Self::RestoreFromS3 => {
+                // In two parts.
+                let (archive, proxy) = (archived().await, &place.world.proxy);
+                let half = archive.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
+                proxy.put_object("/our-letters/2026/one.letters", &archive[..half]);
+                proxy.put_object("/our-letters/2026/two.letters", &archive[half..]);
+            }
+            _ => {
+                let [_, dead] = self.queues();
+                (0..self.letters()).for_each(|n| place.world.sqs.send(dead, &body(n), attributes(n)));
+            }
+        }
         place
     }
 
@@ -99,13 +116,17 @@ impl Deed {
     /// where they are to go already.
     fn untold(self, place: &Place) -> Vec<Uuid> {
         let log = place.world.dynamo.scan("audit").iter().map(Value::to_string).collect::<String>();
+        // Of letters that SQS moves by itself none is named: that all are moved was told before.
+        if self == Self::ReplayInAws && log.contains("all, in AWS") {
+            return Vec::new();
+        }
         let told: HashSet<&str> = log.split(|c: char| !c.is_ascii_hexdigit() && c != '-').collect();
         let [alive, dead] = self.queues().map(|queue| -> HashSet<String> {
             place.world.sqs.messages(queue).into_iter().map(|message| message.body).collect()
         });
-        let archived = if self == Self::Restore { String::new() } else { place.archived() };
+        let archived = if self.restores() { String::new() } else { place.archived() };
         let is_touched = |body: &String, id: &Uuid| match self {
-            Self::Restore => dead.contains(body),
+            Self::Restore | Self::RestoreFromS3 => dead.contains(body),
             _ => !dead.contains(body) || alive.contains(body) || archived.contains(&id.to_string()),
         };
         let letters =
@@ -157,7 +178,7 @@ fn attributes(n: usize) -> Map<String, Value> {
 }
 
 /// An archive of the letters, made by the command itself, once.
-async fn archived() -> &'static [u8] {
+pub(super) async fn archived() -> &'static [u8] {
     static ARCHIVED: OnceCell<Vec<u8>> = OnceCell::const_new();
     let make = async || {
         let place = Box::pin(Deed::Archive.begin()).await;
@@ -228,8 +249,13 @@ async fn survives(deed: Deed) {
             let fired = usize::from(place.world.proxy.calls().len() >= call);
             assert_eq!(place.world.proxy.fired(), fired, "{moment}");
             assert_eq!(&deed.end(&place), expected, "{moment}");
-            if deed == Deed::Restore && kill {
+            if deed.restores() && kill {
                 assert_eq!(place.world.sqs.messages("asn-dlq").len(), LETTERS, "each once: {moment}");
+            }
+            if deed == Deed::ReplayInAws {
+                assert_eq!(place.world.sqs.sent("asn"), LETTERS, "each once: {moment}");
+                let how = place.world.dynamo.scan("audit").iter().any(|entry| entry.to_string().contains("completed"));
+                assert!(how, "the audit log tells how it ended: {moment}");
             }
         })
         .await;
@@ -240,6 +266,7 @@ async fn r72_a_replay_survives_kill_9_at_every_call() {
     survives(Deed::Replay).await;
     survives(Deed::ReplaySome).await;
     survives(Deed::ReplayPushes).await;
+    survives(Deed::ReplayInAws).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -253,4 +280,5 @@ async fn r72_discarding_archiving_and_restoring_survive_kill_9_at_every_call() {
     survives(Deed::Archive).await;
     survives(Deed::ArchiveToS3).await;
     survives(Deed::Restore).await;
+    survives(Deed::RestoreFromS3).await;
 }

@@ -2,7 +2,7 @@
 
 use cpis_tests::{
     binaries,
-    operator::{Ended, Operator},
+    operator::{Ended, Operator, Running},
     proxy::{Fault, Plan, When},
     sqs::Message,
     world::{World, nhs_number},
@@ -19,6 +19,8 @@ use uuid::Uuid;
 const BECAUSE: [&str; 2] = ["--because", "a test"];
 /// How often to look whether something has happened.
 const LOOK: Duration = Duration::from_millis(5);
+/// For how long to look: longer than any call may take.
+const BOUND: Duration = Duration::from_secs(120);
 /// Letters of each authority in turn.
 const CODES: [&str; 3] = ["E06000001", "E06000002", "E08000025"];
 
@@ -359,18 +361,15 @@ async fn a_replay_stops_by_itself_when_what_it_sends_keeps_failing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interrupted_replay_ends_in_good_order() {
-    for (signal, letters, rate) in
+    for (name, letters, rate) in
         [("-INT", 500, &["--rate", "20"][..]), ("-TERM", 500, &["--rate", "20"]), ("-INT", 3_000, &[])]
     {
         let desk = Desk::with(letters).await;
         let arguments = [&["dlq", "replay", "--json"][..], rate, &BECAUSE].concat();
         let running = desk.operator.start(&desk.world.proxy.url, &arguments);
-        while desk.world.sqs.sent("asn") == 0 {
-            tokio::time::sleep(LOOK).await;
-        }
+        until("it sends", || desk.world.sqs.sent("asn") > 0).await;
         let gate = desk.world.proxy.close().await;
-        let sent = Command::new("kill").args([signal, &running.pid().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()));
+        signal(&running, name);
         drop(gate);
         let ended = running.end().await;
         assert_eq!((ended.status, &ended.json()["ending"]), (Some(3), &json!("interrupted")), "{ended:?}");
@@ -388,6 +387,235 @@ async fn an_interrupted_replay_ends_in_good_order() {
         }
         assert_eq!(seen, left, "what it held is let go");
     }
+}
+
+/// Waits until something is so, but not for ever.
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let so = async {
+        while !is_so() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let in_time = tokio::time::timeout(BOUND, so).await;
+    assert!(in_time.is_ok(), "{what}: not within {BOUND:?}");
+}
+
+/// Sends a signal to a command.
+fn signal(running: &Running, name: &str) {
+    let sent = Command::new("kill").args([name, &running.pid().to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()));
+}
+
+/// A command on dead letters that is told to end when it has made half of its calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    List,
+    Show,
+    Status,
+    Replay,
+    Discard,
+    Archive,
+    ArchiveToS3,
+    Restore,
+    RestoreFromS3,
+}
+
+impl Cut {
+    const ALL: [Self; 9] = [
+        Self::List,
+        Self::Show,
+        Self::Status,
+        Self::Replay,
+        Self::Discard,
+        Self::Archive,
+        Self::ArchiveToS3,
+        Self::Restore,
+        Self::RestoreFromS3,
+    ];
+    /// More than a few windows.
+    const LETTERS: usize = 2_000;
+
+    fn arguments(self, file: &str) -> Vec<&str> {
+        let bucket = "s3://our-letters/2026";
+        let arguments = match self {
+            // Of no letter that is there.
+            Self::Show => return vec!["dlq", "show", "6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f"],
+            Self::Status => return vec!["status", "--json"],
+            Self::List => return vec!["dlq", "list", "--json"],
+            Self::Replay => vec!["replay"],
+            Self::Discard => vec!["discard", "--all"],
+            Self::Archive => vec!["archive", "--all", "--to", file],
+            Self::ArchiveToS3 => vec!["archive", "--all", "--to", bucket],
+            Self::Restore => vec!["restore", file],
+            Self::RestoreFromS3 => vec!["restore", bucket],
+        };
+        [&["dlq"], &arguments[..], &BECAUSE, &["--json"]].concat()
+    }
+
+    /// What makes the archive that is restored.
+    fn archives(self) -> Option<Self> {
+        match self {
+            Self::Restore => Some(Self::Archive),
+            Self::RestoreFromS3 => Some(Self::ArchiveToS3),
+            _ => None,
+        }
+    }
+
+    async fn begin(self, file: &str) -> Desk {
+        let _ = std::fs::remove_file(file);
+        let desk = Desk::whose_log_is(&[("AuditTable", "audit"), ("OutboxTable", "outbox")]).await;
+        (0..Self::LETTERS).for_each(|n| desk.put(n));
+        desk.world.proxy.keep_objects();
+        if let Some(archive) = self.archives() {
+            let ended = desk.operator.run(&desk.world.proxy.url, &archive.arguments(file)).await;
+            assert_eq!((ended.status, desk.ids("asn-dlq").len()), (Some(0), 0), "{ended:?}");
+        }
+        desk.world.proxy.reset();
+        desk
+    }
+
+    /// How many letters are where they are to go, each counted as often as it is there.
+    fn gone(self, desk: &Desk, file: &str) -> usize {
+        let objects = || desk.world.proxy.objects().into_values().map(|object| object.to_vec());
+        let lines = |archive: &[u8]| archive.iter().filter(|byte| **byte == b'\n').count();
+        match self {
+            Self::List | Self::Show | Self::Status => 0,
+            Self::Replay => desk.world.sqs.sent("asn"),
+            Self::Discard => Self::LETTERS - desk.world.sqs.messages("asn-dlq").len(),
+            Self::Archive => std::fs::read(file).map_or(0, |archive| lines(&archive)),
+            Self::ArchiveToS3 => objects().map(|object| lines(&object)).sum(),
+            Self::Restore | Self::RestoreFromS3 => desk.world.sqs.messages("asn-dlq").len(),
+        }
+    }
+
+    /// What the command says of how it ended.
+    fn ending(self, ended: &Ended) -> String {
+        match self {
+            Self::Show if ended.stderr.contains("interrupted") => "interrupted".into(),
+            Self::Show => "done".into(),
+            Self::Status => ended.json()["deadLetters"]["ending"].as_str().unwrap_or_default().into(),
+            _ => ended.json()["ending"].as_str().unwrap_or_default().into(),
+        }
+    }
+
+    /// Tells the command to end in the middle, and then runs it to its end.
+    async fn carry_out(self, name: &str) {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.letters", Uuid::new_v4()));
+        let file = file.to_str().expect("text");
+        let clean = self.begin(file).await;
+        let whole = clean.operator.run(&clean.world.proxy.url, &self.arguments(file)).await;
+        let (calls, all) = (clean.world.proxy.calls().len(), self.gone(&clean, file));
+        assert_eq!(self.ending(&whole), "done", "{self:?}: {whole:?}");
+
+        let desk = self.begin(file).await;
+        let half = desk.world.proxy.close_at(calls / 2);
+        let running = desk.operator.start(&desk.world.proxy.url, &self.arguments(file));
+        let gate = half.await.expect("half of its calls");
+        signal(&running, name);
+        drop(gate);
+        let ended = running.end().await;
+        let case = format!("{self:?}, {name}: {ended:?}");
+        assert_eq!((ended.status, self.ending(&ended).as_str()), (Some(3), "interrupted"), "{case}");
+        assert!(ended.stderr.contains("note: interrupted"), "{case}");
+        let (gone, left) = (self.gone(&desk, file), desk.world.sqs.messages("asn-dlq").len());
+        if self.archives().is_none() {
+            assert_eq!(gone + left, Self::LETTERS, "{case}");
+        }
+        assert_eq!(gone < all, all > 0, "{case}");
+        let mut seen = 0;
+        while let received @ 1.. = desk.world.sqs.receive("asn-dlq").len() {
+            seen += received;
+        }
+        assert_eq!(seen, left, "what it held is let go: {case}");
+        let done = ["replayed", "discarded", "archived", "restored", "left"];
+        assert_eq!(desk.told(&["meant"]).difference(&desk.told(&done)).count(), 0, "{case}");
+
+        desk.world.sqs.advance(3_600);
+        let again = desk.operator.run(&desk.world.proxy.url, &self.arguments(file)).await;
+        assert_eq!((self.ending(&again).as_str(), self.gone(&desk, file)), ("done", all), "{case}, {again:?}");
+        let _ = std::fs::remove_file(file);
+    }
+}
+
+/// R71, R72
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r72_at_a_signal_every_command_lets_go_of_what_it_holds_and_run_again_does_the_rest_once() {
+    for (place, cut) in Cut::ALL.into_iter().enumerate() {
+        cut.carry_out(if place.is_multiple_of(2) { "-INT" } else { "-TERM" }).await;
+    }
+}
+
+/// A command on dead letters, so many calls of which are never answered, from the first of an operation on. It must end.
+async fn unanswered(operation: &str, calls: usize, arguments: &[&str], told: Option<&str>) -> (Desk, Ended) {
+    let arguments = [&["dlq"], arguments].concat();
+    let clean = Desk::with(25).await;
+    let _ = clean.operator.run(&clean.world.proxy.url, &arguments).await;
+    let first = clean.world.proxy.calls().iter().position(|call| call == operation).expect("such a call") + 1;
+    let desk = Desk::with(25).await;
+    for call in first..first + calls {
+        desk.world.proxy.arm(Plan { call, when: When::Before, fault: Fault::Silence });
+    }
+    let running = desk.operator.start(&desk.world.proxy.url, &arguments);
+    until("the first of these calls", || desk.world.proxy.fired() > 0).await;
+    told.iter().for_each(|name| signal(&running, name));
+    let ended = tokio::time::timeout(BOUND, running.end()).await;
+    (desk, ended.expect("it hangs"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_never_answered_ends_with_an_error_that_says_so() {
+    let fails = async |arguments: &[&str]| {
+        let (desk, ended) = unanswered("ReceiveMessage", 1_000, arguments, None).await;
+        assert!(ended.status == Some(1) && ended.stderr.contains("no answer from"), "{arguments:?}: {ended:?}");
+        assert_eq!(desk.ids("asn-dlq"), names(|_| true, 25), "{arguments:?}");
+    };
+    futures_util::join!(fails(&["list"]), fails(&["show", "6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f"]));
+}
+
+/// A look is given up there and then, and a deed when it is known whether it was done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_ends_a_command_that_awaits_an_answer_which_does_not_come() {
+    let is_cut = async |operation: &str, calls: usize, arguments: &[&str], attempts: usize| {
+        let (desk, ended) = unanswered(operation, calls, arguments, Some("-INT")).await;
+        let case = format!("{operation}, {arguments:?}: {ended:?}");
+        assert!(ended.status == Some(3) && ended.stderr.contains("note: interrupted"), "{case}");
+        assert_eq!(desk.world.proxy.counts()[operation], attempts, "{case}");
+        let both: BTreeSet<_> = desk.ids("asn").union(&desk.ids("asn-dlq")).copied().collect();
+        assert_eq!((both, desk.world.sqs.sent("asn")), (names(|_| true, 25), desk.told(&["replayed"]).len()), "{case}");
+    };
+    let replay = [&["replay"][..], &BECAUSE].concat();
+    // All the letters there are in three calls; an authority's in one.
+    futures_util::join!(
+        is_cut("ReceiveMessage", 3, &["list"], 3),
+        is_cut("ReceiveMessage", 3, &["show", "6f1d2c1e-7b0a-5c39-8f6e-0d6a1c3b5e7f"], 3),
+        is_cut("ReceiveMessage", 3, &replay, 3),
+        is_cut("SendMessageBatch", 1, &replay, 4),
+    );
+}
+
+/// A move goes on when the command that began it is gone: run again, it is followed rather than refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r72_a_move_by_sqs_itself_whose_command_was_killed_is_followed_by_the_next() {
+    let desk = Desk::with(25).await;
+    desk.world.sqs.slow_moves();
+    let arguments = [&["dlq", "replay", "--in-aws", "--json"][..], &BECAUSE].concat();
+    let followed = async |times: usize| {
+        let looks = || desk.world.proxy.counts().get("ListMessageMoveTasks").copied().unwrap_or(0);
+        until("it looks how far the move is", || looks() >= times).await;
+    };
+    let killed = desk.operator.start(&desk.world.proxy.url, &arguments);
+    followed(1).await;
+    killed.killer().kill().await;
+    assert_eq!(killed.end().await.status, None);
+    desk.world.proxy.reset();
+    let again = desk.operator.start(&desk.world.proxy.url, &arguments);
+    followed(2).await;
+    desk.world.sqs.end_moves("COMPLETED");
+    let ended = again.end().await;
+    assert_eq!((ended.status, desk.world.sqs.moves()), (Some(0), 1), "{ended:?}");
+    assert!(ended.stderr.contains("a move is under way already"), "{ended:?}");
+    let steps: Vec<_> = desk.trail().iter().map(|entry| detail(entry, "step").to_owned()).collect();
+    assert_eq!(steps, ["begun", "begun", "ended"], "the audit log tells that the first did not come to its end");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -419,15 +647,11 @@ async fn r71_a_move_by_sqs_itself_is_followed_to_its_end_and_cancelled_by_a_sign
         let arguments = [&["dlq", "replay", "--in-aws", "--json"][..], &BECAUSE].concat();
         let running = desk.operator.start(&desk.world.proxy.url, &arguments);
         // It has asked at least once how far the move is.
-        while !desk.world.proxy.counts().contains_key("ListMessageMoveTasks") {
-            tokio::time::sleep(LOOK).await;
-        }
+        let counts = || desk.world.proxy.counts();
+        until("it looks how far the move is", || counts().contains_key("ListMessageMoveTasks")).await;
         match end {
             Some(end) => desk.world.sqs.end_moves(end),
-            None => {
-                let sent = Command::new("kill").args(["-INT", &running.pid().to_string()]).status();
-                assert!(sent.is_ok_and(|status| status.success()));
-            }
+            None => signal(&running, "-INT"),
         }
         let ended = running.end().await;
         assert_eq!((ended.status, ended.json()["ending"].as_str()), (Some(status), Some(ending)), "{ended:?}");

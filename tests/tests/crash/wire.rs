@@ -1,9 +1,14 @@
 //! Faults on the wire, by microburst (PyPI) between the SDK and the services: throttles, server errors, resets, truncated and lost answers,
 //! on every call that a function or the operator's command makes. Whatever strikes, the end is that of a run that nothing disturbed;
-//! microburst's own log says that it struck; and what was struck is all that the roles in `template.yaml` allow.
+//! microburst's own log says that it struck; and what was struck is all that the roles in `template.yaml` allow the functions, and all
+//! that the command's sources call.
 
 #[path = "wire/budget.rs"]
 mod budget;
+#[path = "wire/called.rs"]
+mod called;
+#[path = "wire/commands.rs"]
+mod commands;
 #[path = "../template/model.rs"]
 #[allow(dead_code)] // The template's own checks use the rest.
 mod model;
@@ -51,6 +56,8 @@ const SILENCE: Fault = ("never answered", |_| json!({"timeout_ms": 600_000}), "t
 const THROTTLED: f64 = 0.3;
 /// How often each scene is run so.
 const RUNS: usize = 5;
+/// The operator's command.
+const CPIS: &str = "cpis";
 /// What the functions' secrets hold.
 const SECRET: &str = r#"{"master": "a master secret of the tests, which signs what they send"}"#;
 
@@ -72,12 +79,18 @@ fn service(call: &Call) -> &str {
     call.needs[0].0.split(':').next().unwrap_or_default()
 }
 
+/// What a call is called: some do not say it themselves.
+fn operation(call: &Call) -> &str {
+    match (call.operation.as_str(), call.needs[0].0.split_once(':')) {
+        ("", Some(("s3", "ListBucket"))) => "ListObjectsV2",
+        ("", Some((_, action))) => action,
+        (operation, _) => operation,
+    }
+}
+
 /// What of microburst's rules picks a call of this kind out: its operation, and the table or the queue.
 fn picks(call: &Call) -> Value {
-    let mut rule = json!({"service": service(call)});
-    if !call.operation.is_empty() {
-        rule["operation"] = call.operation.as_str().into();
-    }
+    let mut rule = json!({"service": service(call), "operation": operation(call)});
     let on = call.needs[0].1.as_str();
     let (table, index) = on.split_once("/index/").unwrap_or((on, ""));
     let body = match (service(call), call.operation.as_str()) {
@@ -86,7 +99,8 @@ fn picks(call: &Call) -> Value {
         ("dynamodb", "BatchGetItem" | "BatchWriteItem") => format!("RequestItems.{table}"),
         ("dynamodb", _) if index.is_empty() => format!("TableName == '{table}' && !IndexName"),
         ("dynamodb", _) => format!("TableName == '{table}' && IndexName == '{index}'"),
-        ("sqs", _) => format!("ends_with(QueueUrl, '/{on}')"),
+        ("sqs", "StartMessageMoveTask" | "ListMessageMoveTasks") => format!("ends_with(SourceArn, ':{on}')"),
+        ("sqs", _) if !on.is_empty() => format!("ends_with(QueueUrl, '/{on}')"),
         _ => return rule,
     };
     rule["body"] = body.into();
@@ -112,6 +126,13 @@ impl Run {
     }
 }
 
+/// The Python that has microburst.
+fn python() -> String {
+    std::env::var("CPIS_WIRE_PYTHON").unwrap_or_else(|_| {
+        panic!("CPIS_WIRE_PYTHON does not name a Python with tests/wire/requirements.txt installed: run `make test`")
+    })
+}
+
 /// microburst, and a proxy behind it that stands in front of one world after another.
 struct Wire {
     url: String,
@@ -123,11 +144,7 @@ struct Wire {
 impl Wire {
     /// Starts it; what it leaves to chance comes from the seed.
     async fn start(seed: u64) -> Self {
-        let python = std::env::var("CPIS_WIRE_PYTHON").unwrap_or_else(|_| {
-            panic!(
-                "CPIS_WIRE_PYTHON does not name a Python with tests/wire/requirements.txt installed: run `make test`"
-            )
-        });
+        let python = python();
         let front = Proxy::start("http://127.0.0.1:1", "http://127.0.0.1:1").await;
         front.keep_secret(SECRET);
         let http = Client::builder().no_proxy().build().expect("a client");
@@ -163,12 +180,14 @@ impl Wire {
         let world = &stage.world;
         self.front.move_to(&world.dynamo.url, &world.sqs.url);
         let (mut tries, mut answer) = (0, None);
-        match &stage.operator {
-            Some(operator) => {
-                self.front.find_stacks_at(operator.cloudformation());
+        self.front.keep_no_objects();
+        match &stage.desk {
+            Some(desk) => {
+                self.front.find_stacks_at(desk.operator.cloudformation());
+                desk.stock(&self.front).await;
                 while answer.is_none() {
                     tries = self.again(tries, scene, "");
-                    answer = scene.command(&stage, &self.url).await;
+                    answer = desk.attempt(world, (&self.url, &self.front)).await;
                 }
             }
             None => {
@@ -182,7 +201,11 @@ impl Wire {
                 }
             }
         }
-        let end = scene.end(&stage, &answer.unwrap_or_default());
+        let answer = answer.unwrap_or_default();
+        let end = match &stage.desk {
+            Some(desk) => desk.end(world, &self.front, &answer),
+            None => scene.end(&stage, &answer),
+        };
         let struck = self.fired().await.iter().filter(|event| event["action"] != PASSED).count();
         Run { end, tries, calls: self.front.made(), struck }
     }
@@ -336,7 +359,7 @@ fn differences_of(undisturbed: &Run, run: &Run) -> Vec<String> {
 #[ignore = "needs microburst: make test"]
 async fn every_call_survives_every_fault_on_the_wire() {
     let before = &Before::new().await;
-    let clean = undisturbed(scenes::ALL.to_vec(), before).await;
+    let clean = undisturbed(scenes::all(), before).await;
     let strikes: Vec<_> = clean.iter().flat_map(|(scene, run)| strikes(*scene, run)).collect();
     let struck = carry_out_all(strikes, before).await;
     let made: usize = clean.iter().map(|(_, run)| run.calls.len()).sum();
@@ -345,42 +368,60 @@ async fn every_call_survives_every_fault_on_the_wire() {
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
-/// What a role in the template allows its function, and no strike was at.
+/// What a role in the template allows its function, or what the command can call, and no strike was at.
 async fn missed(struck: Vec<(&'static str, Call)>) -> Vec<String> {
+    let by_command: Vec<_> = struck.iter().filter(|(name, _)| *name == CPIS).map(|(_, call)| call).collect();
+    let of_command = called::missed(commands::ALL, &by_command, &python());
     let mut calls: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for (name, call) in struck {
         calls.entry(name.to_owned()).or_default().extend(call.needs);
     }
     // Each part of it has the name here that it had there, wherever it is.
     let environment = function_environment("http://127.0.0.1:1", &Sqs::start().await);
-    differences(&Template::load(), &Observed { calls, environment })
+    differences(&Template::load(), &Observed { calls, environment }).into_iter().chain(of_command).collect()
+}
+
+/// Lets calls of these scenes be never answered, each once, and answers with those that were: all, or the first of each kind.
+async fn silence(scenes: Vec<Scene>, all: bool) -> Vec<(&'static str, Call)> {
+    let before = &Before::new().await;
+    let clean = undisturbed(scenes, before).await;
+    let strikes: Vec<_> = clean
+        .iter()
+        .flat_map(|(scene, run)| strikes(*scene, run))
+        .filter(|strike| if strike.nth > 1 { all } else { strike.fault.0 == FAULTS[0].0 })
+        .map(|strike| Strike { fault: SILENCE, ..strike })
+        .collect();
+    carry_out_all(strikes, before).await
 }
 
 /// A call that is never answered costs a look-up an attempt, and not its answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs microburst: make test"]
 async fn a_look_up_survives_silence_on_the_wire() {
-    let before = &Before::new().await;
-    let look_ups = scenes::ALL.iter().copied().filter(|scene| scene.name() == "flag-lookup").collect();
-    let clean = undisturbed(look_ups, before).await;
-    let strikes: Vec<_> = clean
-        .iter()
-        .flat_map(|(scene, run)| strikes(*scene, run))
-        .filter(|strike| strike.nth > 1 || strike.fault.0 == FAULTS[0].0)
-        .map(|strike| Strike { fault: SILENCE, ..strike })
-        .collect();
-    let struck = carry_out_all(strikes, before).await;
+    let struck = silence(scenes::all().into_iter().filter(|scene| scene.name() == "flag-lookup").collect(), true).await;
     assert!(struck.len() >= 6, "{} calls", struck.len());
 }
 
+/// Nor does it cost an operator more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs microburst: make test"]
+async fn a_command_survives_silence_on_the_wire() {
+    let struck = silence(commands::AWAITED.map(Scene::Cpis).to_vec(), false).await;
+    let operations: BTreeSet<_> = struck.iter().map(|(_, call)| operation(call)).collect();
+    assert!(
+        ["ReceiveMessage", "DeleteMessageBatch", "PutObject", "GetObject"].iter().all(|one| operations.contains(one)),
+        "{operations:?}"
+    );
+}
+
 /// Where three calls in ten are throttled, everything still comes to its end, and trying again does not make it worse: at most 1.6
-/// attempts for each call that an undisturbed run makes.
+/// attempts for each call that an undisturbed run makes, by functions and by the operator's command alike.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs microburst: make test"]
 async fn at_30_percent_throttling_retries_stay_within_their_budget() {
     let before = &Before::new().await;
-    let clean = undisturbed(scenes::ALL.to_vec(), before).await;
-    let services = ["dynamodb", "sqs", "kms", "s3", "secretsmanager", "cloudformation"];
+    let clean = undisturbed(scenes::all(), before).await;
+    let services = ["dynamodb", "sqs", "kms", "s3", "secretsmanager", "cloudformation", "cloudwatch"];
     let rule = |service: &str| json!({"service": service, "probability": THROTTLED, "error": throttle(service)});
     let rules: Vec<_> = services.map(rule).to_vec();
     let jobs: Vec<_> = clean.iter().flat_map(|one| [one; RUNS]).collect();
@@ -390,9 +431,9 @@ async fn at_30_percent_throttling_retries_stay_within_their_budget() {
         assert!(run.end == undisturbed.end, "{scene:?}: {:#?}", differences_of(undisturbed, &run));
         (*scene, undisturbed, run)
     });
-    let [mut functions, mut commands] = [Budget::of_functions(), Budget::of_commands()];
+    let [mut functions, mut commands] = ["functions", "commands"].map(Budget::of);
     for (scene, undisturbed, run) in runs.await {
-        let budget = if scene.name() == "cpis" { &mut commands } else { &mut functions };
+        let budget = if scene.name() == CPIS { &mut commands } else { &mut functions };
         budget.add(undisturbed, &run);
     }
     let found = [functions.findings(), commands.findings()].concat();

@@ -11,6 +11,7 @@ mod history;
 mod invariants;
 mod people;
 mod pumps;
+mod rate;
 mod rng;
 mod run;
 mod wire;

@@ -30,7 +30,12 @@ pub(super) async fn fetch(stack: &Stack, out: &Path, json: bool) -> Result<()> {
             Err(error) => return Err(on_aws("fetch a signed head of the audit log")(error)),
         };
         let body = found.body.collect().await.map_err(|e| Failure::error(format!("a signed head broke off: {e}")))?;
-        file.write_all(&[body.to_vec().as_slice(), b"\n"].concat())?;
+        let body = body.to_vec();
+        // What came short would spoil the file for every later run.
+        if serde_json::from_slice::<Signed>(&body).is_err() {
+            return Err(Failure::error(format!("signed head {sequence} did not come whole: run this again")));
+        }
+        file.write_all(&[body.as_slice(), b"\n"].concat())?;
         sequence += 1;
     }
     let (added, total) = (sequence - 1 - held, sequence - 1);

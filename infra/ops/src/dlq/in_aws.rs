@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use aws_sdk_sqs::{
     Client,
-    error::ProvideErrorMetadata,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::start_message_move_task::StartMessageMoveTaskError,
     types::{ListMessageMoveTasksResultEntry, QueueAttributeName},
 };
 use cpis::ports::AuditLog;
@@ -20,6 +21,8 @@ use crate::{
 
 /// How often to ask how far it is.
 const ASK: Duration = Duration::from_secs(2);
+/// What AWS says of a move that goes on.
+const RUNNING: &str = "RUNNING";
 /// The most that SQS moves in a second.
 pub(super) const MOST: u32 = 500;
 
@@ -35,21 +38,19 @@ pub(super) async fn replay<L: AuditLog>(
     let (from, to) = (arn(sqs, letters).await?, arn(sqs, queue).await?);
     let length = Length::of(sqs, letters).await?.total();
     trail.begin().await?;
-    let call = sqs.start_message_move_task().source_arn(&from).destination_arn(to);
+    let call = sqs.start_message_move_task().source_arn(&from).destination_arn(&to);
     let started = call.set_max_number_of_messages_per_second(rate.and_then(|n| i32::try_from(n).ok())).send().await;
-    let started = match started {
-        Ok(started) => started,
-        Err(error) => {
-            let unknown = error.code().is_some_and(|code| {
-                ["UnsupportedOperation", "InvalidAction", "UnknownOperationException"].iter().any(|c| code.contains(c))
-            });
-            let hint =
-                if unknown { "; this endpoint does not move messages by itself: leave out --in-aws" } else { "" };
-            let failure = format!("{}{hint}", on_aws("start the move in AWS")(error));
-            return Err(also(trail.end("failed", &[]).await, failure));
-        }
+    let handle = match started {
+        Ok(started) => started.task_handle.unwrap_or_default(),
+        Err(error) => match underway(sqs, (&from, &to)).await {
+            Some(handle) => {
+                output::note("a move is under way already, and is followed to its end");
+                handle
+            }
+            None => return Err(also(trail.end("failed", &[]).await, refused(error))),
+        },
     };
-    let ended = follow(sqs, &from, started.task_handle().unwrap_or_default(), length, &interrupt).await;
+    let ended = follow(sqs, &from, &handle, length, &interrupt).await;
     // Of a move that goes on unseen nobody can say how many.
     let (how, moved) = match &ended {
         Ok(task) => (task.status().unwrap_or("UNKNOWN").to_lowercase(), Some(count(task))),
@@ -73,6 +74,30 @@ pub(super) async fn replay<L: AuditLog>(
         output::note(format_args!("AWS says: {why}"));
     }
     Ok(if how == "completed" { Outcome::Done } else { Outcome::NeedsAttention })
+}
+
+/// Why a move did not start.
+fn refused(error: SdkError<StartMessageMoveTaskError>) -> String {
+    let unknown = error.code().is_some_and(|code| {
+        ["UnsupportedOperation", "InvalidAction", "UnknownOperationException"].iter().any(|c| code.contains(c))
+    });
+    let hint = if unknown { "; this endpoint does not move messages by itself: leave out --in-aws" } else { "" };
+    format!("{}{hint}", on_aws("start the move in AWS")(error))
+}
+
+/// The move between these queues that goes on already, of which there can be but one: that of a run that was killed, or of this one,
+/// to which the answer was lost.
+async fn underway(sqs: &Client, (from, to): (&str, &str)) -> Option<String> {
+    let newest = newest(sqs, from).await.ok()??;
+    let is_ours = newest.status() == Some(RUNNING) && newest.destination_arn() == Some(to);
+    newest.task_handle.filter(|_| is_ours)
+}
+
+/// The newest move out of a queue.
+async fn newest(sqs: &Client, from: &str) -> Result<Option<ListMessageMoveTasksResultEntry>> {
+    let call = sqs.list_message_move_tasks().source_arn(from).max_results(1);
+    let answer = call.send().await.map_err(on_aws("ask AWS how far the move is (it goes on)"))?;
+    Ok(answer.results.unwrap_or_default().into_iter().next())
 }
 
 /// What went wrong first, and that the audit log could not be told of it.
@@ -99,14 +124,11 @@ async fn follow(
             let answer = call.send().await.map_err(on_aws("cancel the move in AWS, which goes on"));
             cancelled = Some(answer.map(drop));
         }
-        let call = sqs.list_message_move_tasks().source_arn(from).max_results(1);
-        let answer = call.send().await.map_err(on_aws("ask AWS how far the move is (it goes on)"))?;
-        // The newest comes first.
-        let task = answer.results.unwrap_or_default().into_iter().next();
+        let task = newest(sqs, from).await?;
         let task = task.ok_or_else(|| Failure::error("AWS does not know the move any more; see `cpis dlq list`"))?;
         progress.add(usize::try_from(count(&task).saturating_sub(told)).unwrap_or(0));
         told = count(&task);
-        if !matches!(task.status(), Some("RUNNING" | "CANCELLING")) {
+        if !matches!(task.status(), Some(RUNNING | "CANCELLING")) {
             progress.end();
             return Ok(task);
         }

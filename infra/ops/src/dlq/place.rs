@@ -8,7 +8,8 @@ use std::{
     path::PathBuf,
 };
 
-use aws_sdk_s3::{Client, primitives::ByteStream};
+use aws_sdk_s3::{Client, Config, primitives::ByteStream};
+use cpis::aws::config::Patience;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -87,13 +88,13 @@ async fn fetch(s3: &Client, bucket: &str, prefix: &str) -> Result<File> {
     let mut pages = s3.list_objects_v2().bucket(bucket).prefix(prefix).into_paginator().send();
     let mut objects = 0_usize;
     while let Some(page) = pages.next().await {
-        for object in page.map_err(on_aws("list the archive in S3"))?.contents() {
-            let key = object.key().unwrap_or_default();
-            let found = s3.get_object().bucket(bucket).key(key).send().await;
-            let found = found.map_err(on_aws("fetch a part of the archive from S3"))?;
-            let body = found.body.collect().await;
-            let body = body.map_err(|e| Failure::error(format!("a part of the archive broke off: {e}")))?;
-            file.write_all(&body.into_bytes()).map_err(on_file(&path))?;
+        let page = page.map_err(on_aws("list the archive in S3"))?;
+        whole("the list of its parts", page.contents().len(), page.key_count().map(i64::from))?;
+        for object in page.contents() {
+            let part =
+                body(s3, bucket, object.key().unwrap_or_default(), "fetch a part of the archive from S3").await?;
+            whole("a part of it", part.len(), object.size())?;
+            file.write_all(&part).map_err(on_file(&path))?;
             objects += 1;
         }
     }
@@ -101,6 +102,21 @@ async fn fetch(s3: &Client, bucket: &str, prefix: &str) -> Result<File> {
         0 => Err(Failure::error(format!("there is nothing at s3://{bucket}/{prefix}"))),
         _ => Ok(file),
     }
+}
+
+/// What came short looks like what ended there: letters would be left out, and nobody told.
+fn whole(what: &str, came: usize, told: Option<i64>) -> Result<()> {
+    if told == i64::try_from(came).ok() {
+        return Ok(());
+    }
+    Err(Failure::error(format!("the archive in S3 did not come whole ({what} came short): run this again")))
+}
+
+/// An object. `doing` completes "cannot …".
+async fn body(s3: &Client, bucket: &str, key: &str, doing: &str) -> Result<Vec<u8>> {
+    let found = s3.get_object().bucket(bucket).key(key).send().await.map_err(on_aws(doing))?;
+    let body = found.body.collect().await;
+    Ok(body.map_err(|e| Failure::error(format!("cannot {doing}: it broke off ({e})")))?.to_vec())
 }
 
 /// An archive that is written.
@@ -141,7 +157,9 @@ impl Objects {
         let text = lines(letters)?;
         let put = self.s3.put_object().bucket(&self.bucket).key(&key).if_none_match("*");
         let put = put.content_type("application/jsonl").body(ByteStream::from(text.clone().into_bytes()));
-        if let Err(error) = put.send().await {
+        // A window of long letters takes its time.
+        let patient = Config::builder().timeout_config(Patience::Operator.timeouts_of(text.len()));
+        if let Err(error) = put.customize().config_override(patient).send().await {
             let is_there = error.raw_response().is_some_and(|answer| answer.status().as_u16() == PRECONDITION_FAILED);
             // The first attempt may have come through and its answer not: then the SDK's second one finds it there.
             if !is_there || self.read(&key).await? != text.as_bytes() {
@@ -153,9 +171,7 @@ impl Objects {
     }
 
     async fn read(&self, key: &str) -> Result<Vec<u8>> {
-        let object = self.s3.get_object().bucket(&self.bucket).key(key).send().await;
-        let body = object.map_err(on_aws("read back what is in the archive in S3"))?.body.collect().await;
-        Ok(body.map_err(|e| Failure::error(format!("cannot read back what is in the archive in S3: {e}")))?.to_vec())
+        body(&self.s3, &self.bucket, key, "read back what is in the archive in S3").await
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a run did, for people and programs.
 
-use serde_json::{Value, json};
-
 use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{
     letter::{Id, Letter},
@@ -18,8 +18,13 @@ use crate::{
 /// So many letters are named without being asked for.
 const NAMED: usize = 100;
 
+/// What is said of a look through the queue that a signal ended.
+pub(super) const CUT_SHORT: &str =
+    "interrupted before all letters were looked at; all of them are where they were: run this again";
+
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Ending {
     /// Everything that was meant was seen.
     Done,

@@ -19,7 +19,7 @@ use super::{
     replay::{build, fitting, size},
     report::{Ending, Report},
     run::Selection,
-    sweep::{Sweep, WINDOW},
+    sweep::{Missed, Sweep, WINDOW},
     trail::{Fate, Trail},
 };
 use crate::{
@@ -51,11 +51,15 @@ impl<L: AuditLog> Restore<'_, L> {
                 "the archive ends in the middle of a line: an archiving was killed, and left that letter in the queue",
             );
         }
-        let mut there = self.there().await?;
+        let mut report = Report::new(self.selection.dry_run, Timestamp::now());
+        let Some(mut there) = self.there(&interrupt).await? else {
+            // Nothing was begun, and so there is nothing to tell.
+            report.ending = Ending::Interrupted;
+            return Ok(report);
+        };
         if let Some(trail) = &mut self.trail {
             trail.begin().await?;
         }
-        let mut report = Report::new(self.selection.dry_run, Timestamp::now());
         let ended = self.letters((&file, &path, checked.number), &mut there, &interrupt, &mut report).await;
         report.ending = *ended.as_ref().unwrap_or(&Ending::Failed);
         let told = match &mut self.trail {
@@ -69,16 +73,17 @@ impl<L: AuditLog> Restore<'_, L> {
         }
     }
 
-    /// What is in the queue already.
-    async fn there(&self) -> Result<HashSet<Uuid>> {
+    /// What is in the queue already; nothing where a signal came before that is known.
+    async fn there(&self, interrupt: &Interrupt) -> Result<Option<HashSet<Uuid>>> {
         let mut there = HashSet::new();
         let read = |letters: Vec<Dead>| {
             there.extend(letters.iter().map(Dead::key));
             Ok(ControlFlow::Continue(()))
         };
-        let unseen = Sweep::of(self.sqs, self.queue).await?.through(read).await?;
+        let Missed { unseen, is_interrupted } = Sweep::of(self.sqs, self.queue, interrupt).await?.through(read).await?;
         match unseen.total() {
-            0 => Ok(there),
+            _ if is_interrupted => Ok(None),
+            0 => Ok(Some(there)),
             _ => Err(Failure::error(format!(
                 "it cannot be told which letters of the archive are in the queue already: {}",
                 unseen.notes().join("; ")

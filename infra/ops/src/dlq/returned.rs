@@ -135,9 +135,9 @@ impl<'a> Returned<'a> {
         let mut ours = 0;
         let read = |letters: Vec<Dead>| {
             ours += letters.iter().filter(|dead| self.is_marked(dead)).count() as u64;
-            Ok(if interrupt.came() || is_enough(ours) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            Ok(if is_enough(ours) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
-        Sweep::of(self.sqs, self.queue).await?.through(read).await?;
+        Sweep::of(self.sqs, self.queue, interrupt).await?.through(read).await?;
         Ok(ours)
     }
 }

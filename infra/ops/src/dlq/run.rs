@@ -1,5 +1,6 @@
 //! One run through the dead letters: which are meant, one window after another.
 
+mod pace;
 mod steps;
 
 use std::time::Duration;
@@ -8,7 +9,6 @@ use aws_sdk_sqs::Client;
 use clap::Args;
 use cpis::ports::AuditLog;
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use super::{
     deleting::Deleting,
@@ -26,10 +26,8 @@ use crate::{
     failure::{Failure, Result},
     interrupt::Interrupt,
 };
+use pace::Pace;
 use steps::Underway;
-
-/// As much of a given rate as this time has may be made up for.
-const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// The most letters that are put in order before any is sent.
 const AT_ONCE: usize = 1_600;
@@ -124,7 +122,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         show: &'a mut dyn FnMut(&Letter) -> Result<()>,
     ) -> Result<Self> {
         let interrupt = Interrupt::watch()?;
-        let sweep = Sweep::of(sqs, queue).await?;
+        let sweep = Sweep::of(sqs, queue, &interrupt).await?;
         let now = clock::now();
         Ok(Self {
             returned: Returned::new(sqs, queue, sweep.length().total(), work.patience()),
@@ -177,7 +175,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
     }
 
     async fn windows(&mut self, progress: &Progress) -> Result<Ending> {
-        let mut pace = Instant::now();
+        let mut pace = Pace::of(self.work.rate());
         if self.work.keeps_order()
             && self.sweep.length().visible <= self.most_at_once() as u64
             && let Some(ending) = self.in_order(progress, &mut pace).await?
@@ -185,8 +183,11 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
             return Ok(ending);
         }
         self.sweep.ask(self.ahead());
-        loop {
+        while !self.interrupt.came() {
             let Some(window) = self.sweep.received(self.window()).await? else {
+                if self.interrupt.came() {
+                    break;
+                }
                 // What is not deleted is held, and SQS hands out no more than can be.
                 self.drain().await?;
                 self.sweep.ask(self.ahead());
@@ -216,8 +217,9 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
             if self.returned.keeps_failing(&self.interrupt).await? {
                 return Ok(Ending::Stopped);
             }
-            pace = self.pace(pace, count).await;
+            pace.wait(count, &self.interrupt).await;
         }
+        Ok(Ending::Interrupted)
     }
 
     /// How many letters are received before the first is sent, so that they go in order: as many as memory has room for, and
@@ -229,7 +231,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
 
     /// Receives a short queue as a whole, and does what is to be done from the oldest letter to the newest (R72). Answers with the
     /// run's end, or with nothing where there may be more.
-    async fn in_order(&mut self, progress: &Progress, pace: &mut Instant) -> Result<Option<Ending>> {
+    async fn in_order(&mut self, progress: &Progress, pace: &mut Pace) -> Result<Option<Ending>> {
         let mut letters = Vec::new();
         let gathered = self.gather(&mut letters).await;
         letters.sort_by_key(Dead::order);
@@ -241,7 +243,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         let ended = match gathered {
             Ok(()) => {
                 // What it took to receive them is no time in which more might have gone.
-                *pace = Instant::now();
+                *pace = Pace::of(self.work.rate());
                 self.send_off(&mut letters, progress, pace).await
             }
             Err(failure) => Err(failure),
@@ -276,7 +278,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
         &mut self,
         letters: &mut impl Iterator<Item = Dead>,
         progress: &Progress,
-        pace: &mut Instant,
+        pace: &mut Pace,
     ) -> Result<Option<Ending>> {
         loop {
             if self.interrupt.came() {
@@ -294,7 +296,7 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
             if self.returned.keeps_failing(&self.interrupt).await? {
                 return Ok(Some(Ending::Stopped));
             }
-            *pace = self.pace(*pace, count).await;
+            pace.wait(count, &self.interrupt).await;
         }
     }
 
@@ -317,14 +319,6 @@ impl<'a, W: Work, L: AuditLog> Run<'a, W, L> {
     fn step(&self) -> usize {
         let rate = self.work.rate().and_then(|rate| usize::try_from(rate).ok());
         rate.unwrap_or(WINDOW).clamp(1, WINDOW)
-    }
-
-    /// Waits until so many letters more may go.
-    async fn pace(&self, since: Instant, letters: usize) -> Instant {
-        let Some(rate) = self.work.rate() else { return since };
-        let due = since.max(Instant::now() - CATCH_UP) + Duration::from_secs_f64(letters as f64 / f64::from(rate));
-        self.interrupt.wait_until(due).await;
-        due
     }
 
     /// Picks those that are meant. The others are held, and counted.

@@ -14,11 +14,13 @@ use uuid::Uuid;
 
 use super::{
     letter::{Dead, Id, Letter, StreamRecords},
+    report::CUT_SHORT,
     sweep::Sweep,
     trail::{Fate, REVEAL, Trail},
 };
 use crate::{
     failure::{Outcome, Result},
+    interrupt::Interrupt,
     operator::Operator,
     output,
 };
@@ -82,10 +84,14 @@ impl ShowArgs {
             found = letters.into_iter().find(|dead| dead.letter.id.uuid() == Some(self.id));
             Ok(if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
-        let unseen = Sweep::of(sqs, queue).await?.through(read).await?;
+        let missed = Sweep::of(sqs, queue, &Interrupt::watch()?).await?.through(read).await?;
+        match (&found, missed.is_interrupted) {
+            (Some(_), _) => {}
+            (None, true) => output::note(CUT_SHORT),
+            (None, false) => output::note("no dead letter has this id"),
+        }
         if found.is_none() {
-            output::note("no dead letter has this id");
-            unseen.notes().iter().for_each(output::note);
+            missed.unseen.notes().iter().for_each(output::note);
         }
         Ok(found)
     }

@@ -10,12 +10,18 @@ use aws_sdk_sqs::{
 };
 use serde::{Serialize, Serializer};
 use tokio::{
+    select,
     sync::Semaphore,
     task::{JoinError, JoinSet},
+    time::sleep,
 };
 
 use super::letter::Dead;
-use crate::failure::{Failure, Result, on_aws};
+use crate::{
+    failure::{Failure, Result, on_aws},
+    interrupt::Interrupt,
+    output,
+};
 use held::Held;
 
 /// Messages in one call (SQS).
@@ -35,6 +41,10 @@ const LEAST_HOLD: Duration = Duration::from_secs(180);
 const MOST_HOLD: Duration = Duration::from_secs(12 * 3600);
 /// Messages a second that a look through a queue manages at least, so that none comes back before it has ended.
 const LEAST_SPEED: u64 = 500;
+
+/// For so long what is on its way is waited for after a signal. A long poll takes a second; what is never answered would take all of a
+/// call's time-out.
+const LAST_WAIT: Duration = Duration::from_secs(3);
 
 /// With so many held it may be that SQS hands out no more.
 const NEAR_MOST: u64 = 100_000;
@@ -125,10 +135,20 @@ impl Serialize for Unseen {
     }
 }
 
-/// A way through a queue. Should the command end half-way, what it held comes back by itself.
+/// What a look through a queue did not see.
+#[derive(Debug)]
+pub(super) struct Missed {
+    /// About how many could not be looked at.
+    pub(super) unseen: Unseen,
+    /// Whether a signal ended it before it was through.
+    pub(super) is_interrupted: bool,
+}
+
+/// A way through a queue. Should the command be killed half-way, what it held comes back by itself; at a signal it is let go.
 pub(super) struct Sweep<'a> {
     sqs: &'a Client,
     queue: &'a str,
+    interrupt: Interrupt,
     /// For how long letters are held.
     hold: Duration,
     held: Held<'a>,
@@ -147,12 +167,13 @@ pub(super) struct Sweep<'a> {
 
 impl<'a> Sweep<'a> {
     /// Makes ready. Letters are held for as long as the queue is likely to take, and then on.
-    pub(super) async fn of(sqs: &'a Client, queue: &'a str) -> Result<Self> {
+    pub(super) async fn of(sqs: &'a Client, queue: &'a str, interrupt: &Interrupt) -> Result<Self> {
         let length = Length::of(sqs, queue).await?;
         let hold = (LEAST_HOLD + Duration::from_secs(length.visible / LEAST_SPEED)).min(MOST_HOLD);
         Ok(Self {
             sqs,
             queue,
+            interrupt: interrupt.clone(),
             hold,
             held: Held::new(sqs, queue, hold),
             length,
@@ -191,32 +212,37 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// The first of the letters that were asked for, about so many; none at the end of the queue, nothing where to ask again.
+    /// The first of the letters that were asked for, about so many; none at the end of the queue, nothing where to ask again or a
+    /// signal came first.
     ///
     /// # Errors
     /// A call failed; what others brought is held.
     pub(super) async fn received(&mut self, most: usize) -> Result<Option<Vec<Dead>>> {
-        let round = self.round(most).await;
-        self.take(round)
-    }
-
-    /// What the calls under way bring, until it is about so many letters or all have answered.
-    async fn round(&mut self, most: usize) -> Round {
         let mut round = Round::default();
         while round.letters.len() < most
-            && let Some(answer) = self.asked.join_next().await
+            && let Some(answer) = self.answer().await
         {
             round.add(answer);
         }
-        round
+        self.take(round)
     }
 
-    /// The next letters, at most so many; none when there are no more of those that were there at the beginning.
+    /// What the next call brings that answers; nothing where none is under way, or a signal comes first.
+    async fn answer(&mut self) -> Option<Answer> {
+        select! {
+            biased;
+            answer = self.asked.join_next() => answer,
+            () = self.interrupt.signalled() => None,
+        }
+    }
+
+    /// The next letters, at most so many; none when there are no more of those that were there at the beginning, or at a
+    /// signal.
     ///
     /// # Errors
     /// As [`Sweep::received`].
     pub(super) async fn next(&mut self, most: usize) -> Result<Vec<Dead>> {
-        while self.trickle < ENOUGH {
+        while self.trickle < ENOUGH && !self.interrupt.came() {
             self.ask(most);
             if let Some(letters) = self.received(most).await? {
                 self.note_trickle(letters.len());
@@ -232,15 +258,15 @@ impl<'a> Sweep<'a> {
         self.trickle = if is_trickle { self.trickle + 1 } else { 0 };
     }
 
-    /// Goes through all letters, and leaves them where they are. `read` gets some at a time, and says whether to go on. Answers with
-    /// what could not be looked at.
+    /// Goes through all letters, to a signal at the most, and leaves them where they are. `read` gets some at a time, and says whether to
+    /// go on. Answers with what it did not see.
     ///
     /// # Errors
     /// As [`Sweep::received`], and what `read` says.
     pub(super) async fn through(
         mut self,
         mut read: impl FnMut(Vec<Dead>) -> Result<ControlFlow<()>>,
-    ) -> Result<Unseen> {
+    ) -> Result<Missed> {
         let ended = loop {
             let letters = match self.look().await {
                 Ok(letters) if letters.is_empty() => break Ok(()),
@@ -255,18 +281,19 @@ impl<'a> Sweep<'a> {
                 Err(failure) => break Err(failure),
             }
         };
+        let is_interrupted = self.interrupt.came() && self.idle < ENOUGH && self.trickle < ENOUGH;
         let unseen = self.finish().await;
-        ended.map(|()| unseen)
+        ended.map(|()| Missed { unseen, is_interrupted })
     }
 
-    /// Those that come first of the next letters, while calls for others are under way; none when there are no more.
+    /// Those that come first of the next letters, while calls for others are under way; none when there are no more, or at a signal.
     async fn look(&mut self) -> Result<Vec<Dead>> {
-        while self.trickle < ENOUGH {
+        while self.trickle < ENOUGH && !self.interrupt.came() {
             self.ask(WINDOW);
             let mut round = Round::default();
             // That none came is known when all have answered: asked again before, one that hands out nothing would be asked for ever.
             while round.is_empty()
-                && let Some(answer) = self.asked.join_next().await
+                && let Some(answer) = self.answer().await
             {
                 round.add(answer);
             }
@@ -288,6 +315,10 @@ impl<'a> Sweep<'a> {
             self.held.add(&letters)?;
             return Err(failure);
         }
+        if letters.is_empty() && self.interrupt.came() {
+            // That none came says nothing of the queue.
+            return Ok(None);
+        }
         self.idle = if letters.is_empty() { self.idle + 1 } else { 0 };
         Ok((self.idle == 0 || self.idle >= ENOUGH).then_some(letters))
     }
@@ -305,12 +336,7 @@ impl<'a> Sweep<'a> {
     /// Lets go of what is held. Answers with what could not be looked at: what was there at the beginning and was not seen, as far
     /// as it is there still and not in these hands.
     pub(super) async fn finish(&mut self) -> Unseen {
-        self.slots.close();
-        // What is on its way here would else be out of sight for as long as it is held.
-        let round = self.round(usize::MAX).await;
-        self.seen += round.letters.len() as u64;
-        // What cannot be noted comes back by itself.
-        let _ = self.held.add(&round.letters);
+        self.gather().await;
         let held = self.held.count();
         let is_through =
             (self.idle >= ENOUGH || self.trickle >= ENOUGH) && (self.seen < self.length.total() || held >= NEAR_MOST);
@@ -321,7 +347,39 @@ impl<'a> Sweep<'a> {
         let unseen = if is_through { Unseen::of(self.length, self.seen, now, held) } else { Unseen::default() };
         Unseen { twice, ..unseen }
     }
+
+    /// Holds what is on its way here: it would else be out of sight for as long as that is held.
+    async fn gather(&mut self) {
+        self.slots.close();
+        let mut round = Round::default();
+        let is_late = async {
+            self.interrupt.signalled().await;
+            sleep(LAST_WAIT).await;
+        };
+        let rest = async {
+            while let Some(answer) = self.asked.join_next().await {
+                round.add(answer);
+            }
+        };
+        let is_whole = select! {
+            biased;
+            () = rest => true,
+            () = is_late => false,
+        };
+        if !is_whole {
+            let seconds = self.hold.as_secs();
+            output::note(format_args!(
+                "some messages may still be on their way here; they can be seen again within {seconds} s"
+            ));
+        }
+        self.seen += round.letters.len() as u64;
+        // What cannot be noted comes back by itself.
+        let _ = self.held.add(&round.letters);
+    }
 }
+
+/// What became of a call for letters.
+type Answer = std::result::Result<Result<Vec<Dead>>, JoinError>;
 
 /// What a round brought. An error does not lose what other calls brought at the same time.
 #[derive(Default)]
@@ -335,7 +393,7 @@ impl Round {
         self.letters.is_empty() && self.failure.is_none()
     }
 
-    fn add(&mut self, answer: std::result::Result<Result<Vec<Dead>>, JoinError>) {
+    fn add(&mut self, answer: Answer) {
         match answer {
             Ok(Ok(letters)) => self.letters.extend(letters),
             Ok(Err(failure)) => self.failure = Some(failure),

@@ -10,9 +10,10 @@ use super::{
     filter::Filter,
     letter::{Dead, Letter},
     progress::Progress,
-    sweep::{Sweep, Unseen},
+    report::{CUT_SHORT, Ending},
+    sweep::{Missed, Sweep, Unseen},
 };
-use crate::{failure::Result, output};
+use crate::{failure::Result, interrupt::Interrupt, output};
 
 /// What is in a dead-letter queue.
 #[derive(Debug, Default, Serialize)]
@@ -22,6 +23,9 @@ pub(crate) struct DeadLetters {
     ages: Ages,
     /// About how many could not be looked at.
     unseen: Unseen,
+    /// How a look through the queue ended, where it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ending: Option<Ending>,
 }
 
 /// Letters with a reason, an authority and a kind in common.
@@ -60,7 +64,7 @@ impl DeadLetters {
         filter: &Filter,
         mut show: impl FnMut(&Letter) -> Result<()>,
     ) -> Result<Self> {
-        let sweep = Sweep::of(sqs, queue).await?;
+        let sweep = Sweep::of(sqs, queue, &Interrupt::watch()?).await?;
         let progress = Progress::of(sweep.length().visible);
         let now = Timestamp::now();
         let mut tally = Tally::new(now);
@@ -73,9 +77,11 @@ impl DeadLetters {
             });
             shown.map(ControlFlow::Continue)
         };
-        let unseen = sweep.through(read).await;
+        let missed = sweep.through(read).await;
         progress.end();
-        unseen.map(|unseen| Self { unseen, ..tally.found() })
+        let Missed { unseen, is_interrupted } = missed?;
+        let ending = if is_interrupted { Ending::Interrupted } else { Ending::Done };
+        Ok(Self { unseen, ending: Some(ending), ..tally.found() })
     }
 
     /// When the oldest was given up.
@@ -93,9 +99,19 @@ impl DeadLetters {
         &self.groups
     }
 
-    /// About how many could not be looked at.
-    pub(crate) fn unseen(&self) -> Unseen {
-        self.unseen
+    /// Whether every letter was looked at.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.is_interrupted() && self.unseen.notes().is_empty()
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.ending == Some(Ending::Interrupted)
+    }
+
+    /// Why not every letter was, and what to do.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let interrupted = self.is_interrupted().then(|| CUT_SHORT.to_owned());
+        self.unseen.notes().into_iter().chain(interrupted).collect()
     }
 
     /// How old they are, in words.
@@ -147,7 +163,7 @@ impl Tally {
     /// Them by group.
     pub(super) fn found(&self) -> DeadLetters {
         let groups = self.groups.values().cloned().collect();
-        DeadLetters { total: self.total(), groups, ages: self.ages, unseen: Unseen::default() }
+        DeadLetters { total: self.total(), groups, ages: self.ages, ..DeadLetters::default() }
     }
 }
 

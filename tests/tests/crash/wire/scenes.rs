@@ -1,12 +1,11 @@
-//! What goes through the wire: together, every call that a function or the operator's command makes.
+//! What goes through the wire: together, every call that a function makes, and the operator's commands.
 
 use super::super::*;
+use super::commands::{self, Arguments, Desk};
 use cpis::domain::nhs_number::{ChildKeySecret, NhsNumber};
 use cpis_tests::{
-    binaries,
     events::Request,
     issuer::Issuer,
-    operator::Operator,
     receiver::Receiver,
     world::{authority, authority_caller, nurse},
 };
@@ -41,7 +40,7 @@ pub(super) enum Scene {
     /// The authorizer is asked whether the holder of a token may come in.
     Authorize(Holder),
     /// An operator's command.
-    Cpis(&'static [&'static str]),
+    Cpis(Arguments),
 }
 
 /// What is asked of a function by HTTP.
@@ -74,7 +73,11 @@ pub(super) enum Holder {
 }
 
 /// All of them.
-pub(super) const ALL: &[Scene] = &[
+pub(super) fn all() -> Vec<Scene> {
+    OF_FUNCTIONS.iter().copied().chain(commands::ALL.iter().copied().map(Scene::Cpis)).collect()
+}
+
+const OF_FUNCTIONS: &[Scene] = &[
     Scene::Of(Scenario::Upload),
     Scene::Of(Scenario::LookUp("CareTeam")),
     Scene::Of(Scenario::LookUp("Flag")),
@@ -111,19 +114,14 @@ pub(super) const ALL: &[Scene] = &[
     Scene::Authorize(Holder::Authority),
     Scene::Authorize(Holder::Nurse),
     Scene::Authorize(Holder::Pilot),
-    Scene::Cpis(&["dlq", "list", "--json"]),
-    Scene::Cpis(&["dlq", "replay", "--because", "a test", "--json"]),
-    Scene::Cpis(&["dlq", "discard", "--all", "--because", "a test", "--json"]),
-    Scene::Cpis(&["status", "--json"]),
-    Scene::Cpis(&["directory", "load", "--settings", "3", "--because", "a test", "--json"]),
 ];
 
 /// What has happened before.
 pub(super) struct Before {
     /// Notifications are in the queue.
-    queued: World,
+    pub(super) queued: World,
     /// And then they were delivered, and the audit log was written.
-    delivered: World,
+    pub(super) delivered: World,
 }
 
 /// A world, and who is in it besides.
@@ -131,7 +129,7 @@ pub(super) struct Stage {
     pub(super) world: World,
     receiver: Option<Receiver>,
     issuer: Option<Issuer>,
-    pub(super) operator: Option<Operator>,
+    pub(super) desk: Option<Desk>,
 }
 
 impl Before {
@@ -156,7 +154,7 @@ fn chooses_digest(world: &World) {
 }
 
 /// An authority that chose a webhook.
-fn with_webhook(code: &str, url: &str) -> Value {
+pub(super) fn with_webhook(code: &str, url: &str) -> Value {
     let mut entry = authority(code, "open");
     let webhook = json!({"url": {"S": url}, "keys": {"L": [{"N": "1"}]}});
     entry["waysOut"] = json!({"M": {"webhook": {"M": webhook}}});
@@ -186,7 +184,7 @@ impl Scene {
             Self::Watch => "asn-watch",
             Self::Push | Self::PushSweep => "asn-push",
             Self::Authorize(_) => "authorizer",
-            Self::Cpis(_) => "cpis",
+            Self::Cpis(_) => super::CPIS,
         }
     }
 
@@ -196,7 +194,7 @@ impl Scene {
             Self::Of(scenario) => scenario.begin(&before.queued).await,
             _ => World::new().await,
         };
-        let mut stage = Stage { world, receiver: None, issuer: None, operator: None };
+        let mut stage = Stage { world, receiver: None, issuer: None, desk: None };
         let world = &stage.world;
         match self {
             Self::Of(_) => {}
@@ -221,7 +219,7 @@ impl Scene {
                 world.dynamo.put("directory", &pilots_only());
                 stage.issuer = Some(Issuer::start().await);
             }
-            Self::Cpis(arguments) => stage.operator = Some(begin_command(world, before, arguments).await),
+            Self::Cpis(arguments) => stage.desk = Some(Desk::begin(world, before, arguments).await),
         }
         stage
     }
@@ -310,25 +308,6 @@ impl Scene {
         }
     }
 
-    /// One try by an operator. `None`: it must be tried again.
-    pub(super) async fn command(self, stage: &Stage, url: &str) -> Option<Vec<u8>> {
-        let (Self::Cpis(arguments), Some(operator)) = (self, &stage.operator) else { unreachable!("no command") };
-        let ended = operator.start_at(url, url, arguments).end().await;
-        // What an answer that was lost holds comes back by itself.
-        stage.world.sqs.advance(3_600);
-        let seen = |answer: &Value| match arguments {
-            ["dlq", "list", ..] => answer["unseen"] == 0,
-            ["status", ..] => answer["deadLetters"]["total"] == LETTERS && answer["queues"][1]["waiting"] == LETTERS,
-            ["dlq", ..] => stage.world.sqs.messages("asn-dlq").is_empty(),
-            _ => true,
-        };
-        match ended.status {
-            Some(0 | 3) if seen(&ended.json()) => Some(ended.stdout.into_bytes()),
-            Some(0 | 1 | 3) => None,
-            _ => panic!("{self:?}: {ended:?}"),
-        }
-    }
-
     /// All that must be the same in the end.
     pub(super) fn end(self, stage: &Stage, answer: &[u8]) -> Value {
         let world = &stage.world;
@@ -358,7 +337,7 @@ impl Scene {
                 json!({"queued": bodies.collect::<BTreeSet<_>>(), "owed": pushes_owed(world)})
             }
             Self::Authorize(_) => parse(answer),
-            Self::Cpis(arguments) => of_command(world, arguments, answer),
+            Self::Cpis(_) => unreachable!("no function"),
         }
     }
 }
@@ -410,38 +389,6 @@ fn pushed(stage: &Stage) -> Value {
     let states = stage.world.dynamo.scan("mailbox").into_iter().filter(|item| item.get("pushes").is_some());
     let states: Vec<_> = states.map(|item| item["pushes"]["M"]["webhook"]["M"]["state"].clone()).collect();
     json!({"ids": ids, "states": states, "dead": stage.world.sqs.messages("push-dlq").len().min(1)})
-}
-
-/// How many letters are dead where a command begins.
-const LETTERS: usize = 6;
-
-/// A stack with dead letters, and an operator.
-async fn begin_command(world: &World, before: &Before, arguments: &[&str]) -> Operator {
-    if arguments[0] != "directory" {
-        world.copy(&["outbox"], &before.queued);
-        for message in before.queued.sqs.messages("asn") {
-            world.sqs.send("asn-dlq", &message.body, message.attributes.clone());
-        }
-        assert_eq!(world.sqs.messages("asn-dlq").len(), LETTERS);
-    }
-    let mut outputs = world.queue_outputs();
-    for (name, table) in [("AuditTable", "audit"), ("OutboxTable", "outbox"), ("DirectoryTable", "directory")] {
-        outputs.push((name, table.to_owned()));
-    }
-    Operator::of(binaries::cpis(), &outputs).await
-}
-
-/// What a command left and said. Each run leaves its own trail, and `status` says how old things are.
-fn of_command(world: &World, arguments: &[&str], answer: &[u8]) -> Value {
-    let bodies = |queue: &str| -> BTreeSet<String> { world.sqs.messages(queue).into_iter().map(|m| m.body).collect() };
-    let said = match arguments {
-        ["dlq", "list", ..] => parse(answer)["total"].clone(),
-        ["status", ..] => parse(answer)["outbox"]["owed"].clone(),
-        _ => Value::Null,
-    };
-    let mut directory = world.dynamo.scan("directory");
-    directory.sort_by_key(Value::to_string);
-    json!({"queue": bodies("asn"), "dead": bodies("asn-dlq"), "directory": directory, "said": said})
 }
 
 /// What waited for a digest and what was left unread is due, and who else saw a child is to be seen.
