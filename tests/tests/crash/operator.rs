@@ -432,8 +432,8 @@ impl Cut {
         Self::Restore,
         Self::RestoreFromS3,
     ];
-    /// More than a few windows.
-    const LETTERS: usize = 2_000;
+    /// More than two windows.
+    const LETTERS: usize = 1_000;
 
     fn arguments(self, file: &str) -> Vec<&str> {
         let bucket = "s3://our-letters/2026";

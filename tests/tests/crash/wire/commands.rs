@@ -291,11 +291,12 @@ impl Desk {
             ["dlq", "show", ..] => parse(answer)["body"].clone(),
             ["status", ..] => parse(answer)["outbox"]["owed"].clone(),
             ["ageing", ..] => {
-                let mailboxes = parse(answer);
-                let mailboxes = mailboxes.as_array().expect("a list").iter();
-                mailboxes
-                    .map(|mailbox| json!([mailbox["authority"], mailbox["notifications"], mailbox["unread"]]))
-                    .collect()
+                // Which lies longest unread, and so comes first, is a matter of milliseconds.
+                let told = |mailbox: &Value| {
+                    json!([mailbox["authority"], mailbox["notifications"], mailbox["unread"]]).to_string()
+                };
+                let mailboxes: BTreeSet<_> = parse(answer).as_array().expect("a list").iter().map(told).collect();
+                json!(mailboxes)
             }
             ["limits", "show", ..] => timeless(parse(answer)),
             ["audit", "export" | "key", ..] => text(),
